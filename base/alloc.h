@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BASE_ALLOC_H
+#define BASE_ALLOC_H
+
+#include <stddef.h>
+
+/*
+ * Allocation that ends the process with one line on stderr when memory is
+ * out. Ending is safe: the guardian process, which holds the VMM's threads,
+ * allocates before it touches them. Sizes that a peer, a guest or a file
+ * controls are bounded by their parsers before they come here.
+ */
+void *xmalloc(size_t bytes);
+void *xcalloc(size_t n, size_t bytes);
+void *xrealloc(void *p, size_t bytes);
+/* Grows or shrinks an array to n elements of bytes each; checks the product. */
+void *xreallocarray(void *p, size_t n, size_t bytes);
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t bytes);
+
+#endif
