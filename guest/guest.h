@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef GUEST_GUEST_H
+#define GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch/arch.h"
+#include "base/err.h"
+
+/*
+ * A guest: the virtual machine that is looked at, through one backend. Callers
+ * use the guest_*() functions below; they check ranges once, so backends need
+ * not. One thread only.
+ */
+
+struct guest;
+struct os;
+
+#define MEM_ROM 1u        /* the guest cannot write it */
+#define MEM_PRIVATE 2u    /* exists, but its bytes cannot be read (confidential guests) */
+
+/* One contiguous run of guest RAM or ROM. Blocks of a guest are sorted and disjoint. */
+struct mem_block {
+	uint64_t gpa;
+	uint64_t bytes; /* > 0; gpa + bytes <= 2^64 */
+	uint64_t hva;   /* where the VMM has it; 0 when the backend has no such thing */
+	uint32_t flags; /* MEM_* */
+};
+
+enum guest_state {
+	GUEST_RUNNING, /* vCPUs run, or would if they had anything to do */
+	GUEST_STOPPED, /* by us: nothing in it moves until guest_resume() */
+	GUEST_GONE,    /* the VMM has exited, or a core was closed */
+};
+
+/* What guest_poll() found. */
+enum guest_event_kind {
+	GUEST_EVENT_NONE,
+	GUEST_EVENT_STOPPED, /* a vCPU stopped (breakpoint, step, reset) */
+	GUEST_EVENT_GONE,
+};
+
+struct guest_event {
+	enum guest_event_kind kind;
+	unsigned vcpu;
+	int signal; /* gdb's number, 5 for a trap */
+};
+
+enum breakpoint_kind { /* numbers of gdb's Z packets */
+	BREAKPOINT_SOFTWARE,
+	BREAKPOINT_HARDWARE,
+	WATCHPOINT_WRITE,
+	WATCHPOINT_READ,
+	WATCHPOINT_ACCESS,
+};
+
+/*
+ * A backend. NULL in place of a function means unsupported. Ranges have been
+ * checked: a read or write lies inside one memory block, vcpu < n_vcpus, the
+ * guest is stopped where it must be. Errors need no prefix with gpa or vcpu.
+ */
+struct guest_ops {
+	const char *name; /* "kvm" */
+
+	/* Lets go of the target: it runs again if it did before. Frees priv. */
+	void (*close)(struct guest *g);
+
+	/*
+	 * Pauses every vCPU with complete registers; afterwards g->blocks and
+	 * g->n_vcpus are those of this stop (guest_set_blocks()).
+	 */
+	struct err *(*stop)(struct guest *g);
+	struct err *(*resume)(struct guest *g);
+
+	struct err *(*read_phys)(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret,
+				 size_t bytes, size_t *ret_bytes);
+	struct err *(*write_phys)(struct guest *g, const struct mem_block *b, uint64_t gpa,
+				  const void *from, size_t bytes);
+	/*
+	 * The first run of pages at or above gpa inside block b that may hold
+	 * anything but zeros; *ret_bytes 0 when there is none up to the block's
+	 * end. Runs may be shorter than they could be. NULL: all may.
+	 */
+	struct err *(*next_data)(struct guest *g, const struct mem_block *b, uint64_t gpa,
+				 uint64_t *ret_gpa, uint64_t *ret_bytes);
+
+	struct err *(*read_regs)(struct guest *g, unsigned vcpu, struct regs *ret);
+	/* Writes those registers of from for which changed[reg] is true. */
+	struct err *(*write_regs)(struct guest *g, unsigned vcpu, const struct regs *from,
+				  const bool *changed);
+
+	struct err *(*step)(struct guest *g, unsigned vcpu);
+	struct err *(*set_breakpoint)(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes);
+	struct err *(*clear_breakpoint)(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes);
+
+	/* Becomes readable when guest_poll() may have something to say; -1: never. */
+	int (*poll_fd)(struct guest *g);
+	struct err *(*poll)(struct guest *g, struct guest_event *ret);
+
+	/* A vCPU in words for `info threads`: "running", "halted", ... NULL: none. */
+	void (*describe_vcpu)(struct guest *g, unsigned vcpu, struct buf *out);
+	/* Lines for `info status` and `info mtree` beyond what the core knows. */
+	void (*describe)(struct guest *g, struct buf *out);
+
+	/* The pid that a core says a vCPU ran; false: none. */
+	bool (*vcpu_pid)(struct guest *g, unsigned vcpu, uint32_t *ret);
+	/* A VMCOREINFO that the target hands out itself (a core's note); NULL: none. Borrowed. */
+	const char *(*vmcoreinfo)(struct guest *g, size_t *ret_bytes);
+};
+
+/* Filled by a backend's open function and by guest_set_*(). */
+struct guest {
+	const struct guest_ops *ops;
+	void *priv;
+	const struct arch *arch;
+	enum byte_order order;
+	enum guest_state state;
+	bool was_paused;  /* the VMM had paused it before we came */
+	unsigned n_vcpus;
+	struct mem_block *blocks;
+	size_t n_blocks;
+	struct regs **cache; /* one a vCPU, NULL until read at this stop */
+	struct os *os;       /* what is known of its operating system (guest/os.h); may be NULL */
+	unsigned holds;      /* images that need it to stay stopped */
+	uint64_t stops;      /* counts stops: what was cached at another count is stale */
+};
+
+/* For backends: takes over priv. n_vcpus is set with guest_set_vcpus(). */
+struct guest *guest_create(const struct guest_ops *ops, const struct arch *arch, void *priv);
+void guest_set_vcpus(struct guest *g, unsigned n);
+/* Copies, sorts and checks: no empty, no overlapping block, none past 2^64. */
+struct err *guest_set_blocks(struct guest *g, const struct mem_block *blocks, size_t n) MUST_CHECK;
+
+/* Resumes it if it was running before, frees everything; takes NULL. */
+void guest_destroy(struct guest *g);
+
+/* Both are no-ops in the state they would lead to. */
+struct err *guest_stop(struct guest *g) MUST_CHECK;
+/* ERR_BUSY while an image holds it, ERR_UNSUPPORTED for a core. */
+struct err *guest_resume(struct guest *g) MUST_CHECK;
+
+/*
+ * Guest-physical memory of a stopped guest. *ret_bytes counts the bytes before
+ * the first that cannot be had; an error only when that is none of them.
+ * Reads go on from one block into the next where they adjoin.
+ */
+struct err *guest_read_phys(struct guest *g, uint64_t gpa, void *ret, size_t bytes, size_t *ret_bytes) MUST_CHECK;
+/* All or nothing as far as blocks go: nothing is written when a byte is outside of them. */
+struct err *guest_write_phys(struct guest *g, uint64_t gpa, const void *from, size_t bytes) MUST_CHECK;
+
+/* The same through the page tables of a vCPU. */
+struct err *guest_read_virt(struct guest *g, unsigned vcpu, uint64_t gva, void *ret, size_t bytes,
+			    size_t *ret_bytes) MUST_CHECK;
+struct err *guest_write_virt(struct guest *g, unsigned vcpu, uint64_t gva, const void *from,
+			     size_t bytes) MUST_CHECK;
+struct err *guest_translate(struct guest *g, unsigned vcpu, uint64_t gva, struct mapping *ret) MUST_CHECK;
+
+/* All bytes or an error; for page-table walks and searches. ctx is the guest. */
+struct phys_reader guest_phys_reader(struct guest *g);
+
+/* The block that holds gpa, or NULL. Borrowed until the next stop. */
+const struct mem_block *guest_block_at(const struct guest *g, uint64_t gpa);
+
+/* As guest_ops.next_data, over all blocks and below end (exclusive; 0 is 2^64). */
+struct err *guest_next_data(struct guest *g, uint64_t gpa, uint64_t end, uint64_t *ret_gpa,
+			    uint64_t *ret_bytes) MUST_CHECK;
+
+/* Borrowed until the guest runs or its registers are written. */
+struct err *guest_regs(struct guest *g, unsigned vcpu, const struct regs **ret) MUST_CHECK;
+struct err *guest_write_reg(struct guest *g, unsigned vcpu, unsigned reg, const void *bytes) MUST_CHECK;
+/* Writes every register for which changed[] is true from from. */
+struct err *guest_write_regs(struct guest *g, unsigned vcpu, const struct regs *from,
+			     const bool *changed) MUST_CHECK;
+
+/* Run control; ERR_UNSUPPORTED with the backend's name where it has none. */
+struct err *guest_step(struct guest *g, unsigned vcpu) MUST_CHECK;
+struct err *guest_set_breakpoint(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes) MUST_CHECK;
+struct err *guest_clear_breakpoint(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes) MUST_CHECK;
+
+int guest_poll_fd(struct guest *g); /* -1: none */
+struct err *guest_poll(struct guest *g, struct guest_event *ret) MUST_CHECK;
+
+void guest_describe_vcpu(struct guest *g, unsigned vcpu, struct buf *out);
+
+#endif

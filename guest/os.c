@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "guest/os.h"
+
+#define HAS(g, what) ((g)->os && (g)->os->ops->what)
+
+static struct err *unknown(const char *what)
+{
+	return err_new(ERR_UNKNOWN, "%s is not known: no operating system was recognised in this guest", what);
+}
+
+bool os_detect(struct guest *g)
+{
+	return HAS(g, detect) && g->os->ops->detect(g->os);
+}
+
+struct err *os_slide(struct guest *g, uint64_t *ret)
+{
+	return HAS(g, slide) ? g->os->ops->slide(g->os, ret) : unknown("the kernel's slide");
+}
+
+struct err *os_vmcoreinfo(struct guest *g, const char **ret, size_t *ret_bytes)
+{
+	return HAS(g, vmcoreinfo) ? g->os->ops->vmcoreinfo(g->os, ret, ret_bytes) : unknown("VMCOREINFO");
+}
+
+struct err *os_kernel_map(struct guest *g, struct mapping **ret, size_t *ret_n)
+{
+	return HAS(g, kernel_map) ? g->os->ops->kernel_map(g->os, ret, ret_n) : unknown("the kernel's memory map");
+}
+
+struct err *os_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret)
+{
+	return HAS(g, vcpu_pid) ? g->os->ops->vcpu_pid(g->os, vcpu, ret) : unknown("the running task");
+}
