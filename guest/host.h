@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef GUEST_HOST_H
+#define GUEST_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/*
+ * What ptrace work needs to know of the host's processor: one file a host,
+ * host_*.c, chosen by the GNUmakefile. Nothing here touches a thread; it only
+ * reads and changes copies of its registers.
+ */
+
+/* The general registers of a stopped thread: the NT_PRSTATUS regset as ptrace gives it. */
+#define HOST_REGS_BYTES 512
+struct host_regs {
+	_Alignas(16) uint8_t bytes[HOST_REGS_BYTES];
+	size_t n;
+};
+
+struct host_syscall {
+	long nr;
+	uint64_t args[6];
+	long result; /* of a syscall that was interrupted: may be a kernel-internal restart code */
+};
+
+/* The system call that a thread is stopped in or has just left; false: none. */
+bool host_syscall_of(const struct host_regs *r, struct host_syscall *ret);
+
+/*
+ * Makes the kernel run an interrupted system call again when no signal handler
+ * is to run (as ERESTARTNOHAND does). Valid in a PTRACE_EVENT_STOP only.
+ */
+void host_ask_restart(struct host_regs *r);
+
+/* The same without the kernel's help: the registers before the call. For a frame. */
+void host_rewind_syscall(struct host_regs *r);
+
+/* 0 for a thread in code of a kind that no call can be injected into. */
+uint64_t host_stack_pointer(const struct host_regs *r);
+/* Bytes below the stack pointer that the ABI lets a leaf function use. */
+extern const size_t host_red_zone_bytes;
+
+/* Code of the VMM's own that an injected system call runs on. */
+struct host_gadgets {
+	uint64_t syscall_ret; /* a system call, then a return */
+	uint64_t sigreturn;   /* calls rt_sigreturn */
+};
+
+/* Byte strings to look for in executable mappings, each list ends with a NULL. */
+struct host_pattern {
+	const uint8_t *bytes;
+	size_t n;
+};
+extern const struct host_pattern host_syscall_ret_patterns[];
+extern const struct host_pattern host_sigreturn_patterns[];
+
+/*
+ * The signal frame by which an orphaned thread returns to where it was: the
+ * registers r, the signal mask and the extended state that ptrace gave
+ * (NT_X86_XSTATE and the like). top: the highest address that may be used.
+ * Appends the frame's bytes to out; *ret_addr is where they go, *ret_sp the
+ * stack pointer with which a return from the injected call reaches sigreturn.
+ */
+struct host_frame {
+	uint64_t addr;
+	uint64_t sp;
+};
+struct err *host_build_frame(pid_t tid, const struct host_regs *r, const struct host_gadgets *g, uint64_t sigmask,
+			     uint64_t top, struct buf *out, struct host_frame *ret) MUST_CHECK;
+
+/* At a trap: go to the system-call gadget as rt_sigreturn, which undoes everything by itself. */
+void host_enter_gadget(struct host_regs *r, const struct host_gadgets *g, const struct host_frame *f);
+/* At the entry stop of that: make it this call instead, one that returns into rt_sigreturn. */
+void host_set_call(struct host_regs *r, const struct host_frame *f, long nr, const uint64_t args[6]);
+long host_call_result(const struct host_regs *r);
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "guest/inject.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "guest/proc.h"
+#include "guest/step.h"
+
+/* More than any frame: 16 KiB of extended state and the rest of it. */
+#define FRAME_BYTES 20480u
+#define TEXT_CHUNK_BYTES 65536u
+#define SYSCALL_TRAP (SIGTRAP | 0x80)
+#define SIGSET_BYTES 8
+
+/* ---- gadgets ---- */
+
+static const uint8_t *find_pattern(const struct host_pattern *patterns, const uint8_t *text, size_t n)
+{
+	for (; patterns->bytes; patterns++) {
+		const uint8_t *p = memmem(text, n, patterns->bytes, patterns->n);
+
+		if (p)
+			return p;
+	}
+	return NULL;
+}
+
+/* Looks in [start, end) in chunks that overlap by more than a pattern. */
+static void search_text(struct tracees *ts, uint64_t start, uint64_t end, struct host_gadgets *ret)
+{
+	const size_t overlap = 16;
+	uint8_t *text = xmalloc(TEXT_CHUNK_BYTES);
+
+	for (uint64_t at = start; at < end && !(ret->syscall_ret && ret->sigreturn);
+	     at += TEXT_CHUNK_BYTES - overlap) {
+		size_t n = (size_t)MIN(end - at, (uint64_t)TEXT_CHUNK_BYTES);
+		ssize_t got = pread(ts->mem_fd, text, n, (off_t)at);
+		const uint8_t *p;
+
+		if (got <= 0)
+			break;
+		p = find_pattern(host_syscall_ret_patterns, text, (size_t)got);
+		if (p && !ret->syscall_ret)
+			ret->syscall_ret = at + (uint64_t)(p - text);
+		p = find_pattern(host_sigreturn_patterns, text, (size_t)got);
+		if (p && !ret->sigreturn)
+			ret->sigreturn = at + (uint64_t)(p - text);
+	}
+	free(text);
+}
+
+/*
+ * Code that stays what it is. Guest memory can be executable too, and what stands
+ * there is the guest's.
+ */
+static bool is_code(const struct proc_map *m)
+{
+	return m->executable && m->readable && !m->writable && !m->shared && (m->inode || !strcmp(m->path, "[vdso]"));
+}
+
+struct err *inject_find_gadgets(struct tracees *ts, struct host_gadgets *ret)
+{
+	struct host_gadgets g = { 0 };
+	struct proc_map *maps;
+	size_t n;
+	struct err *e = proc_maps_read(ts->pid, &maps, &n);
+
+	if (e)
+		return e;
+	for (size_t i = 0; i < n && !(g.syscall_ret && g.sigreturn); i++)
+		if (is_code(&maps[i]))
+			search_text(ts, maps[i].start, maps[i].end, &g);
+	proc_maps_free(maps, n);
+	if (!g.syscall_ret || !g.sigreturn)
+		return err_new(ERR_UNSUPPORTED, "process %d has no code to run a system call on safely (%s)", ts->pid,
+			       g.syscall_ret ? "no call of rt_sigreturn" : "no system call followed by a return");
+	*ret = g;
+	return NULL;
+}
+
+/* ---- the thread ---- */
+
+static bool has_filter(pid_t pid, pid_t tid)
+{
+	struct buf status = { 0 };
+	struct err *e = proc_read(&status, "/proc/%d/task/%d/status", pid, tid);
+	uint64_t mode = 0;
+
+	if (!e)
+		proc_status_field(buf_str(&status), "Seccomp", 10, &mode);
+	err_destroy(e);
+	buf_deinit(&status);
+	return mode != 0;
+}
+
+/* Where the frame and the scratch go; false when the stack has no room for them. */
+static bool has_room(const struct tracee *t, const struct proc_map *maps, size_t n)
+{
+	uint64_t sp = host_stack_pointer(&t->regs);
+	uint64_t need = host_red_zone_bytes + FRAME_BYTES + INJECT_SCRATCH_BYTES;
+	const struct proc_map *m = sp ? proc_map_at(maps, n, sp - 1) : NULL;
+
+	return m && m->writable && sp - m->start > need;
+}
+
+/* Lower is better; -1 cannot be used. One in a call is at no delicate place of its own code. */
+static int rank(pid_t pid, const struct tracee *t, const struct proc_map *maps, size_t n)
+{
+	struct host_syscall s;
+
+	if (t->state != TRACEE_TRAPPED || !has_room(t, maps, n))
+		return -1;
+	return (has_filter(pid, t->tid) ? 4 : 0) + (t->parked ? 0 : host_syscall_of(&t->regs, &s) ? 1 : 2);
+}
+
+static struct err *choose(struct tracees *ts, struct tracee **ret)
+{
+	struct tracee *best = NULL;
+	struct proc_map *maps;
+	int best_rank = -1;
+	size_t n;
+	struct err *e = proc_maps_read(ts->pid, &maps, &n);
+
+	if (e)
+		return e;
+	for (size_t i = 0; i < ts->n; i++) {
+		int r = rank(ts->pid, &ts->t[i], maps, n);
+
+		if (r < 0 || (best && r >= best_rank))
+			continue;
+		best = &ts->t[i];
+		best_rank = r;
+	}
+	proc_maps_free(maps, n);
+	if (!best)
+		return err_new(ERR_UNSUPPORTED, "no thread of process %d has room on its stack for a system call",
+			       ts->pid);
+	*ret = best;
+	return NULL;
+}
+
+static struct err *set_options(struct injector *in, long options)
+{
+	return tracee_ptrace(PTRACE_SETOPTIONS, "PTRACE_SETOPTIONS", in->t, NULL, (void *)options);
+}
+
+static struct err *suspend_filter(struct injector *in)
+{
+	struct err *e;
+
+	if (!has_filter(in->ts->pid, in->t->tid))
+		return NULL;
+	e = set_options(in, TRACEE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP);
+	if (!e) {
+		in->seccomp_off = true;
+		return NULL;
+	}
+	return err_suffix(e, "; all threads of the VMM have a seccomp filter: CAP_SYS_ADMIN and a kernel with "
+			     "CONFIG_CHECKPOINT_RESTORE are needed to suspend it");
+}
+
+static struct err *save_memory(struct injector *in, uint64_t top)
+{
+	in->scratch = ALIGN_DOWN(in->frame.addr - INJECT_SCRATCH_BYTES, (uint64_t)64);
+	in->saved_addr = in->scratch;
+	return tracees_read(in->ts, in->saved_addr, buf_extend(&in->saved, (size_t)(top - in->saved_addr)),
+			    (size_t)(top - in->saved_addr));
+}
+
+static struct err *get_sigmask(struct injector *in)
+{
+	return tracee_ptrace(PTRACE_GETSIGMASK, "PTRACE_GETSIGMASK", in->t, (void *)(uintptr_t)SIGSET_BYTES,
+			     &in->sigmask);
+}
+
+static struct err *set_sigmask(struct injector *in, uint64_t mask)
+{
+	return tracee_ptrace(PTRACE_SETSIGMASK, "PTRACE_SETSIGMASK", in->t, (void *)(uintptr_t)SIGSET_BYTES, &mask);
+}
+
+static bool must_rewind(const struct tracee *t)
+{
+	struct host_syscall s;
+
+	/* Everything from ERESTARTSYS to ERESTART_RESTARTBLOCK: asked by the kernel or by host_ask_restart(). */
+	return host_syscall_of(&t->regs, &s) && s.result <= -512 && s.result >= -516;
+}
+
+static struct err *put_frame(struct injector *in)
+{
+	uint64_t top = host_stack_pointer(&in->t->regs) - host_red_zone_bytes;
+	struct host_regs back = in->t->regs;
+	struct buf frame = { 0 };
+	struct err *e;
+
+	if (must_rewind(in->t))
+		host_rewind_syscall(&back);
+	e = host_build_frame(in->t->tid, &back, &in->gadgets, in->sigmask, top, &frame, &in->frame);
+	assert(e || frame.len <= FRAME_BYTES);
+	if (!e)
+		e = save_memory(in, top);
+	if (!e)
+		e = tracees_write(in->ts, in->frame.addr, frame.data, frame.len);
+	buf_deinit(&frame);
+	return e;
+}
+
+/* Registers that undo themselves come first: at no moment would the thread go on with its signals blocked. */
+static struct err *enter(struct injector *in)
+{
+	struct host_regs regs = in->t->regs;
+	struct err *e;
+
+	host_enter_gadget(&regs, &in->gadgets, &in->frame);
+	e = tracee_set_regs(in->t, &regs);
+	return e ? e : set_sigmask(in, ~0ull);
+}
+
+struct err *inject_begin(struct tracees *ts, const struct host_gadgets *g, struct injector *ret)
+{
+	struct err *e;
+
+	*ret = (struct injector){ .ts = ts, .gadgets = *g };
+	e = choose(ts, &ret->t);
+	if (!e)
+		e = suspend_filter(ret);
+	if (!e)
+		e = get_sigmask(ret);
+	if (!e)
+		e = put_frame(ret);
+	if (e) {
+		buf_deinit(&ret->saved);
+		return e;
+	}
+	e = enter(ret);
+	if (e)
+		err_destroy(inject_end(ret));
+	return e;
+}
+
+/*
+ * Runs to the next stop of a kind. Traps of a group stop or a queued interrupt on
+ * the way are passed, and so is SIGSTOP; nothing else can come with signals blocked
+ * but a fault, which is not what this code does.
+ */
+static struct err *run_to(struct injector *in, int request, bool (*wanted)(int status))
+{
+	int status, signal = 0;
+
+	for (;;) {
+		struct err *e = tracee_run(in->ts, in->t, request, signal, &status);
+
+		if (e)
+			return e;
+		if (wanted(status))
+			return NULL;
+		signal = status >> 16 ? 0 : WSTOPSIG(status);
+		if (signal == SYSCALL_TRAP)
+			signal = 0;
+		if (signal && signal != SIGSTOP)
+			return err_new(ERR_INVALID, "thread %d got signal %d (%s) in a system call of ours", in->t->tid,
+				       signal, strsignal(signal));
+	}
+}
+
+static bool is_syscall_stop(int status)
+{
+	return WSTOPSIG(status) == SYSCALL_TRAP;
+}
+
+static bool is_trap(int status)
+{
+	return status >> 16 == PTRACE_EVENT_STOP;
+}
+
+static struct err *run_to_syscall_stop(struct injector *in)
+{
+	in->t->state = TRACEE_SYSCALL;
+	return run_to(in, PTRACE_SYSCALL, is_syscall_stop);
+}
+
+struct err *inject_syscall(struct injector *in, long nr, const uint64_t args[6], long *ret)
+{
+	struct host_regs regs;
+	struct err *e = tracee_get_regs(in->t, &regs);
+
+	if (e)
+		return e;
+	host_enter_gadget(&regs, &in->gadgets, &in->frame);
+	e = tracee_set_regs(in->t, &regs);
+	if (!e)
+		e = run_to_syscall_stop(in);
+	if (!e)
+		e = tracee_get_regs(in->t, &regs);
+	if (e)
+		return e;
+	host_set_call(&regs, &in->frame, nr, args);
+	e = tracee_set_regs(in->t, &regs);
+	if (!e)
+		e = run_to_syscall_stop(in);
+	if (!e)
+		e = tracee_get_regs(in->t, &regs);
+	if (!e)
+		*ret = host_call_result(&regs);
+	return e;
+}
+
+struct err *inject_ioctl(struct injector *in, int fd, unsigned long request, void *data, size_t bytes, long *ret)
+{
+	const uint64_t args[6] = { (uint64_t)fd, request, in->scratch };
+	struct err *e = NULL;
+
+	assert(bytes <= INJECT_SCRATCH_BYTES);
+	if (bytes)
+		e = tracees_write(in->ts, in->scratch, data, bytes);
+	if (!e)
+		e = inject_syscall(in, SYS_ioctl, args, ret);
+	if (!e && bytes)
+		e = tracees_read(in->ts, in->scratch, data, bytes);
+	return e;
+}
+
+/* From wherever it is into the trap of an interrupt, before any instruction of its own. */
+static struct err *back_to_trap(struct injector *in)
+{
+	struct err *e = tracee_ptrace(PTRACE_INTERRUPT, "PTRACE_INTERRUPT", in->t, NULL, NULL);
+
+	if (!e)
+		e = run_to(in, PTRACE_CONT, is_trap);
+	if (!e)
+		in->t->state = TRACEE_TRAPPED;
+	return e;
+}
+
+/* Registers first: from then on nothing points to the frame, which goes last. */
+struct err *inject_end(struct injector *in)
+{
+	struct err *e = in->t->state == TRACEE_SYSCALL ? back_to_trap(in) : NULL;
+
+	if (!e)
+		e = set_sigmask(in, in->sigmask);
+	if (!e)
+		e = tracee_set_regs(in->t, &in->t->regs);
+	if (!e)
+		e = tracees_write(in->ts, in->saved_addr, in->saved.data, in->saved.len);
+	if (!e && in->seccomp_off)
+		e = set_options(in, TRACEE_OPTIONS);
+	buf_deinit(&in->saved);
+	return e;
+}

@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "guest/tracee.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "guest/proc.h"
+#include "guest/step.h"
+
+#define SYSCALL_TRAP (SIGTRAP | 0x80)
+
+/* How long vCPU threads may take to reach KVM_RUN, and how long nothing may happen before we give up. */
+#define PARK_MS 500
+#define PARK_QUIET_MS 60
+/* How long any thread may take to stop, uninterruptible sleeps included. */
+#define STOP_MS 3000
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void wait_for_child(int64_t ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigtimedwait(&set, NULL, &t);
+}
+
+struct err *tracee_ptrace(int request, const char *name, struct tracee *t, void *addr, void *data)
+{
+	long rc = ptrace((enum __ptrace_request)request, t->tid, addr, data);
+	int errnum = errno;
+
+	step_point("guardian", name);
+	if (rc >= 0)
+		return NULL;
+	if (errnum == ESRCH) {
+		t->state = TRACEE_GONE;
+		return err_new(ERR_GONE, "thread %d of the VMM is gone", t->tid);
+	}
+	return err_sys(errnum, "%s of thread %d", name, t->tid);
+}
+
+struct err *tracee_get_regs(struct tracee *t, struct host_regs *ret)
+{
+	struct iovec v = { ret->bytes, sizeof(ret->bytes) };
+	struct err *e = tracee_ptrace(PTRACE_GETREGSET, "PTRACE_GETREGSET", t, (void *)(uintptr_t)NT_PRSTATUS, &v);
+
+	ret->n = v.iov_len;
+	return e;
+}
+
+struct err *tracee_set_regs(struct tracee *t, const struct host_regs *regs)
+{
+	struct iovec v = { (void *)regs->bytes, regs->n };
+
+	return tracee_ptrace(PTRACE_SETREGSET, "PTRACE_SETREGSET", t, (void *)(uintptr_t)NT_PRSTATUS, &v);
+}
+
+struct err *tracees_read(struct tracees *ts, uint64_t hva, void *ret, size_t bytes)
+{
+	ssize_t n = pread(ts->mem_fd, ret, bytes, (off_t)hva);
+
+	if (n == (ssize_t)bytes)
+		return NULL;
+	return err_sys(n < 0 ? errno : EFAULT, "cannot read the VMM's memory at 0x%" PRIx64, hva);
+}
+
+struct err *tracees_write(struct tracees *ts, uint64_t hva, const void *from, size_t bytes)
+{
+	ssize_t n = pwrite(ts->mem_fd, from, bytes, (off_t)hva);
+	int errnum = errno;
+
+	step_point("guardian", "write memory");
+	if (n == (ssize_t)bytes)
+		return NULL;
+	return err_sys(n < 0 ? errnum : EFAULT, "cannot write the VMM's memory at 0x%" PRIx64, hva);
+}
+
+static struct tracee *find(struct tracees *ts, pid_t tid)
+{
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].tid == tid)
+			return &ts->t[i];
+	return NULL;
+}
+
+static struct tracee *add(struct tracees *ts, pid_t tid)
+{
+	ts->t = xreallocarray(ts->t, ts->n + 1, sizeof(*ts->t));
+	ts->t[ts->n] = (struct tracee){ .tid = tid, .vcpu_fd = -1 };
+	return &ts->t[ts->n++];
+}
+
+/* ---- seizing ---- */
+
+/* The tracer of a thread, 0 when it has none. */
+static pid_t tracer_of(pid_t pid, pid_t tid)
+{
+	struct buf status = { 0 };
+	struct err *e = proc_read(&status, "/proc/%d/task/%d/status", pid, tid);
+	uint64_t tracer = 0;
+
+	if (!e)
+		proc_status_field(buf_str(&status), "TracerPid", 10, &tracer);
+	err_destroy(e);
+	buf_deinit(&status);
+	return (pid_t)tracer;
+}
+
+static struct err *explain_seize(pid_t pid, pid_t tid, int errnum)
+{
+	pid_t tracer = tracer_of(pid, tid);
+
+	if (tracer)
+		return err_new(ERR_BUSY, "process %d is already traced by pid %d; end that tracer first", pid, tracer);
+	if (errnum == EPERM || errnum == EACCES)
+		return err_sys(errnum, "cannot trace process %d: be its user, or have CAP_SYS_PTRACE "
+				       "(and see /proc/sys/kernel/yama/ptrace_scope)", pid);
+	return err_sys(errnum, "cannot trace thread %d of process %d", tid, pid);
+}
+
+static bool is_dead(pid_t tid)
+{
+	char state = proc_state(tid);
+
+	return !state || state == 'Z' || state == 'X';
+}
+
+/* False when there is no such thread any more. One that a thread of ours has just made is seized already. */
+static bool seize(pid_t pid, pid_t tid, struct err **ret)
+{
+	long rc = ptrace(PTRACE_SEIZE, tid, NULL, (void *)TRACEE_OPTIONS);
+	int errnum = errno;
+
+	step_point("guardian", "PTRACE_SEIZE");
+	if (!rc || tracer_of(pid, tid) == getpid())
+		return true;
+	/* EPERM is also what one gets that has exited and is not quite gone. */
+	if (errnum != ESRCH && !is_dead(tid))
+		*ret = explain_seize(pid, tid, errnum);
+	return false;
+}
+
+/* Seizes the threads that we do not have yet; *ret_new counts them, also on failure. */
+static struct err *seize_new(struct tracees *ts, size_t *ret_new)
+{
+	pid_t *tids = NULL;
+	size_t n = 0, found = 0;
+	struct err *e = proc_threads(ts->pid, &tids, &n);
+
+	for (size_t i = 0; !e && i < n; i++) {
+		if (find(ts, tids[i]) || proc_thread_is_kernel(ts->pid, tids[i]) || !seize(ts->pid, tids[i], &e))
+			continue;
+		add(ts, tids[i]);
+		found++;
+	}
+	free(tids);
+	*ret_new = found;
+	return e;
+}
+
+/* ---- stopping ---- */
+
+static bool is_kvm_run(const struct host_syscall *s)
+{
+	return s->nr == SYS_ioctl && (uint32_t)s->args[1] == KVM_RUN;
+}
+
+/*
+ * Calls that give up with a plain EINTR when they are interrupted, which the
+ * kernel does not restart by itself, and that can be made again without harm.
+ * signal(7) lists them; KVM_RUN is one.
+ */
+static bool may_repeat(const struct host_syscall *s)
+{
+	static const long repeatable[] = {
+		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semop,  SYS_semtimedop,
+		SYS_recvfrom,   SYS_recvmsg,     SYS_sendto,       SYS_accept, SYS_rt_sigtimedwait,
+		SYS_sendmsg,    SYS_accept4,     SYS_read,         SYS_readv,  SYS_io_getevents,
+		SYS_write,      SYS_writev,      SYS_getrandom,    SYS_io_uring_enter,
+	};
+
+	if (is_kvm_run(s))
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(repeatable); i++)
+		if (s->nr == repeatable[i])
+			return true;
+	return false;
+}
+
+static struct err *interrupt(struct tracee *t)
+{
+	if (t->interrupted)
+		return NULL;
+	t->interrupted = true;
+	return tracee_ptrace(PTRACE_INTERRUPT, "PTRACE_INTERRUPT", t, NULL, NULL);
+}
+
+static struct err *go_on(struct tracee *t, int signal)
+{
+	t->state = TRACEE_RUNNING;
+	return t->seek ? tracee_ptrace(PTRACE_SYSCALL, "PTRACE_SYSCALL", t, NULL, (void *)(intptr_t)signal) :
+			 tracee_ptrace(PTRACE_CONT, "PTRACE_CONT", t, NULL, (void *)(intptr_t)signal);
+}
+
+/*
+ * The trap of PTRACE_INTERRUPT, in the kernel's signal code: whatever the thread
+ * was waiting in goes on by itself from here, but for calls that end with EINTR.
+ */
+static struct err *on_trap(struct tracee *t, bool group_stop)
+{
+	struct host_syscall s;
+	struct err *e = tracee_get_regs(t, &t->regs);
+	bool in_call = !e && host_syscall_of(&t->regs, &s);
+
+	if (e)
+		return e;
+	if (in_call && s.result == -EINTR && may_repeat(&s)) {
+		host_ask_restart(&t->regs);
+		e = tracee_set_regs(t, &t->regs);
+		t->parked = is_kvm_run(&s);
+		t->vcpu_fd = t->parked ? (int)s.args[0] : t->vcpu_fd;
+	}
+	if (!e && t->seek && !t->parked && !group_stop)
+		return go_on(t, 0);
+	t->state = TRACEE_TRAPPED;
+	return e;
+}
+
+/*
+ * A thread on its way to KVM_RUN. Interrupted at its entry, the call completes
+ * what is pending and comes back with EINTR, unless it has another exit first.
+ */
+static struct err *on_syscall(struct tracee *t)
+{
+	struct host_regs regs;
+	struct host_syscall s;
+	struct __ptrace_syscall_info info = { 0 };
+	struct err *e = tracee_ptrace(PTRACE_GET_SYSCALL_INFO, "PTRACE_GET_SYSCALL_INFO", t,
+				      (void *)sizeof(info), &info);
+
+	if (!e)
+		e = tracee_get_regs(t, &regs);
+	if (e)
+		return e;
+	if (!t->seek || (host_syscall_of(&regs, &s) && is_kvm_run(&s) &&
+			 (info.op == PTRACE_SYSCALL_INFO_ENTRY || s.result == -EINTR)))
+		e = interrupt(t);
+	return e ? e : go_on(t, 0);
+}
+
+/* Any other stop. It has swallowed an interrupt that was on its way. */
+static struct err *on_passing(struct tracee *t, int signal)
+{
+	struct err *e = t->seek ? NULL : interrupt(t);
+
+	return e ? e : go_on(t, signal);
+}
+
+static bool is_thread_of(pid_t pid, pid_t tid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", pid, tid);
+	return !access(path, F_OK);
+}
+
+/* A child that the kernel attached for us: a new thread, or a process made by clone(2) that is none of our business. */
+static struct tracee *adopt(struct tracees *ts, pid_t tid)
+{
+	if (is_thread_of(ts->pid, tid))
+		return add(ts, tid);
+	ptrace(PTRACE_DETACH, tid, NULL, NULL);
+	step_point("guardian", "PTRACE_DETACH");
+	return NULL;
+}
+
+static struct err *on_event(struct tracees *ts, pid_t tid, int status)
+{
+	struct tracee *t = find(ts, tid);
+	int event = status >> 16, signal = WSTOPSIG(status);
+
+	if (!t && WIFSTOPPED(status))
+		t = adopt(ts, tid);
+	if (!t)
+		return NULL;
+	if (!WIFSTOPPED(status)) {
+		t->state = TRACEE_GONE;
+		return NULL;
+	}
+	t->interrupted = false;
+	if (event == PTRACE_EVENT_STOP)
+		return on_trap(t, signal != SIGTRAP);
+	if (signal == SYSCALL_TRAP)
+		return on_syscall(t);
+	return on_passing(t, event ? 0 : signal);
+}
+
+/* Takes all events that have come. A thread that went away meanwhile is no error. */
+static struct err *take_events(struct tracees *ts, size_t *ret_n)
+{
+	struct err *e = NULL;
+	size_t n = 0;
+	int status;
+	pid_t tid;
+
+	while (!e && (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
+		e = on_event(ts, tid, status);
+		n++;
+		if (e && err_code(e) == ERR_GONE) {
+			err_destroy(e);
+			e = NULL;
+		}
+	}
+	*ret_n = n;
+	return e;
+}
+
+static unsigned count_parked(const struct tracees *ts)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ts->n; i++)
+		n += ts->t[i].state == TRACEE_TRAPPED && ts->t[i].parked;
+	return n;
+}
+
+static bool all_seekers_rest(const struct tracees *ts)
+{
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].seek && ts->t[i].state != TRACEE_TRAPPED && ts->t[i].state != TRACEE_GONE)
+			return false;
+	return true;
+}
+
+/* Ends at the first of: n_vcpus parked, nothing left to wait for, nothing happens, time is up. */
+static struct err *wait_parked(struct tracees *ts, unsigned n_vcpus)
+{
+	int64_t end = now_ms() + PARK_MS, quiet = now_ms() + PARK_QUIET_MS;
+	struct err *e = NULL;
+
+	while (!e && now_ms() < MIN(end, quiet)) {
+		size_t n;
+
+		e = take_events(ts, &n);
+		if (count_parked(ts) >= n_vcpus || all_seekers_rest(ts))
+			break;
+		if (n)
+			quiet = now_ms() + PARK_QUIET_MS;
+		wait_for_child(MAX(MIN(end, quiet) - now_ms(), 0));
+	}
+	return e;
+}
+
+static bool is_hinted(const struct vcpu_thread *hints, size_t n, pid_t tid)
+{
+	for (size_t i = 0; i < n; i++)
+		if (hints[i].tid == tid)
+			return true;
+	return false;
+}
+
+static struct err *ignore_gone(struct err *e)
+{
+	if (!e || err_code(e) != ERR_GONE)
+		return e;
+	err_destroy(e);
+	return NULL;
+}
+
+/*
+ * The vCPU threads first: one may hold a lock that another thread waits for,
+ * and one that waits for a lock must still get it.
+ */
+static struct err *park_vcpus(struct tracees *ts, unsigned n_vcpus, const struct vcpu_thread *hints, size_t n_hints)
+{
+	struct err *e = NULL;
+
+	for (size_t i = 0; !e && i < ts->n; i++) {
+		struct tracee *t = &ts->t[i];
+
+		t->seek = n_hints < n_vcpus || is_hinted(hints, n_hints, t->tid);
+		if (t->seek)
+			e = ignore_gone(interrupt(t));
+	}
+	return e ? e : wait_parked(ts, n_vcpus);
+}
+
+static const struct tracee *first_unstopped(const struct tracees *ts)
+{
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].state != TRACEE_TRAPPED && ts->t[i].state != TRACEE_GONE)
+			return &ts->t[i];
+	return NULL;
+}
+
+static struct err *stop_known(struct tracees *ts, int64_t end)
+{
+	const struct tracee *late;
+	struct err *e = NULL;
+	size_t n;
+
+	for (size_t i = 0; !e && i < ts->n; i++) {
+		ts->t[i].seek = false;
+		if (ts->t[i].state == TRACEE_RUNNING)
+			e = ignore_gone(interrupt(&ts->t[i]));
+	}
+	while (!e && (late = first_unstopped(ts))) {
+		if (now_ms() >= end)
+			return err_new(ERR_TIMEOUT, "thread %d of process %d does not stop (state %c)", late->tid, ts->pid,
+				       proc_state(late->tid));
+		wait_for_child(MAX(MIN(end - now_ms(), 100), 1));
+		e = take_events(ts, &n);
+	}
+	return e;
+}
+
+/* Until no thread has appeared behind our back. */
+static struct err *stop_all(struct tracees *ts)
+{
+	int64_t end = now_ms() + STOP_MS;
+	struct err *e;
+	size_t n;
+
+	do {
+		e = stop_known(ts, end);
+		if (!e)
+			e = seize_new(ts, &n);
+	} while (!e && n);
+	return e;
+}
+
+static struct err *open_mem(struct tracees *ts)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", ts->pid);
+	ts->mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	return ts->mem_fd < 0 ? err_sys(errno, "cannot open %s", path) : NULL;
+}
+
+static struct err *check_alive(const struct tracees *ts)
+{
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].state != TRACEE_GONE)
+			return NULL;
+	return err_new(ERR_GONE, "process %d has exited", ts->pid);
+}
+
+struct err *tracees_stop(struct tracees *ts, pid_t pid, unsigned n_vcpus, const struct vcpu_thread *hints,
+			 size_t n_hints)
+{
+	struct err *e;
+	size_t n;
+
+	*ts = (struct tracees){ .pid = pid, .mem_fd = -1 };
+	do {
+		e = seize_new(ts, &n);
+	} while (!e && n);
+	if (!e)
+		e = park_vcpus(ts, n_vcpus, hints, n_hints);
+	if (!e)
+		e = stop_all(ts);
+	if (!e)
+		e = open_mem(ts);
+	if (!e)
+		e = check_alive(ts);
+	return e;
+}
+
+bool tracees_release(struct tracees *ts)
+{
+	bool clean = true;
+
+	for (size_t i = 0; i < ts->n; i++) {
+		struct tracee *t = &ts->t[i];
+		struct err *e = NULL;
+
+		if (t->state == TRACEE_GONE)
+			continue;
+		/* Anywhere else a detach fails, or takes away a signal that is being delivered; the tracer's end does not. */
+		if (t->state == TRACEE_TRAPPED)
+			e = tracee_ptrace(PTRACE_DETACH, "PTRACE_DETACH", t, NULL, NULL);
+		else
+			clean = false;
+		clean = clean && (!e || err_code(e) == ERR_GONE);
+		err_destroy(e);
+	}
+	if (ts->mem_fd >= 0)
+		close(ts->mem_fd);
+	free(ts->t);
+	*ts = (struct tracees){ .mem_fd = -1 };
+	return clean;
+}
+
+bool tracees_reap(struct tracees *ts)
+{
+	int status;
+	pid_t tid;
+
+	while ((tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
+		struct tracee *t = find(ts, tid);
+
+		if (t && !WIFSTOPPED(status))
+			t->state = TRACEE_GONE;
+	}
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].tid == ts->pid)
+			return ts->t[i].state == TRACEE_GONE;
+	return false;
+}
+
+struct err *tracee_run(struct tracees *ts, struct tracee *t, int request, int signal, int *ret_status)
+{
+	int64_t end = now_ms() + STOP_MS;
+	pid_t tid = t->tid;
+	struct err *e = tracee_ptrace(request, request == PTRACE_CONT ? "PTRACE_CONT" : "PTRACE_SYSCALL", t, NULL,
+				      (void *)(intptr_t)signal);
+
+	while (!e) {
+		pid_t got = waitpid(tid, ret_status, __WALL | WNOHANG);
+
+		if (got == tid)
+			break;
+		if (got < 0 || now_ms() >= end)
+			return err_new(got < 0 ? ERR_GONE : ERR_TIMEOUT, "thread %d of process %d %s", tid, ts->pid,
+				       got < 0 ? "is gone" : "does not come back from a system call");
+		wait_for_child(end - now_ms());
+	}
+	if (!e && !WIFSTOPPED(*ret_status)) {
+		t->state = TRACEE_GONE;
+		e = err_new(ERR_GONE, "process %d has exited", ts->pid);
+	}
+	return e;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef GUEST_TRACEE_H
+#define GUEST_TRACEE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "guest/host.h"
+
+/*
+ * The threads of a VMM under ptrace; the guardian's half of the kvm backend.
+ * Whatever instruction of this we die at, the kernel lets every thread go on as if
+ * it had only been interrupted. SIGCHLD must be blocked.
+ */
+
+enum tracee_state {
+	TRACEE_RUNNING,
+	TRACEE_TRAPPED, /* in a PTRACE_EVENT_STOP; the only state it is left in at rest */
+	TRACEE_SYSCALL, /* in a syscall stop */
+	TRACEE_GONE,
+};
+
+struct tracee {
+	pid_t tid;
+	enum tracee_state state;
+	bool seek;        /* run on to the next KVM_RUN and park there, instead of stopping at once */
+	bool interrupted; /* an INTERRUPT is on its way; every stop takes it back */
+	bool parked;      /* stopped in KVM_RUN, with complete vCPU registers */
+	int vcpu_fd;      /* whose KVM_RUN that is */
+	struct host_regs regs; /* at the trap; what it goes on with */
+};
+
+struct tracees {
+	pid_t pid;
+	struct tracee *t;
+	size_t n;
+	int mem_fd; /* /proc/PID/mem, or -1 */
+};
+
+/* Which thread ran a vCPU at an earlier stop: saves looking for it. */
+struct vcpu_thread {
+	pid_t tid;
+	int vcpu_fd;
+};
+
+/*
+ * Seizes every thread of pid and stops it, vCPU threads first and inside
+ * KVM_RUN, so that their registers are complete. n_vcpus: how many vCPUs there are
+ * to wait for. A VMM that has itself paused them is found out by time-outs.
+ * On failure too, what has been seized by then is held until tracees_release().
+ */
+struct err *tracees_stop(struct tracees *ts, pid_t pid, unsigned n_vcpus, const struct vcpu_thread *hints,
+			 size_t n_hints) MUST_CHECK;
+
+/*
+ * Lets every thread go on as if nothing had been. False when one is not at rest
+ * and so cannot be detached from: only the end of this process lets that one go.
+ */
+bool tracees_release(struct tracees *ts);
+
+/*
+ * True when the VMM's main thread has exited. Call when SIGCHLD has come, after a
+ * release too: the VMM's own parent cannot reap what has died until we have.
+ */
+bool tracees_reap(struct tracees *ts);
+
+/* ---- for inject.c ---- */
+
+/* What every thread is seized with. */
+#define TRACEE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE)
+
+/* A ptrace request of a stopped thread, with its error in words. addr, data as ptrace(2). */
+struct err *tracee_ptrace(int request, const char *name, struct tracee *t, void *addr, void *data) MUST_CHECK;
+struct err *tracee_get_regs(struct tracee *t, struct host_regs *ret) MUST_CHECK;
+struct err *tracee_set_regs(struct tracee *t, const struct host_regs *regs) MUST_CHECK;
+/*
+ * Lets it run by PTRACE_SYSCALL or PTRACE_CONT, with a signal or 0, until its
+ * next stop; *ret_status as waitpid(2).
+ */
+struct err *tracee_run(struct tracees *ts, struct tracee *t, int request, int signal, int *ret_status) MUST_CHECK;
+struct err *tracees_read(struct tracees *ts, uint64_t hva, void *ret, size_t bytes) MUST_CHECK;
+struct err *tracees_write(struct tracees *ts, uint64_t hva, const void *from, size_t bytes) MUST_CHECK;
+
+#endif
