@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "guest/backends.h"
+#include "guest/guardian.h"
+#include "guest/kpeek.h"
+#include "guest/kvm_fds.h"
+#include "guest/kvm_host.h"
+#include "guest/kvm_slots.h"
+#include "guest/proc.h"
+#include "guest/vmm_mem.h"
+
+/* KVM_USER_MEM_SLOTS where KVM cannot be asked: SHRT_MAX less its own slots. */
+#define DEFAULT_USER_SLOTS 32764
+/* The walk takes no lock; a VMM that changes its slots all the time is not waited for longer. */
+#define WALK_TRIES 8
+
+struct kvm {
+	pid_t pid;
+	int pidfd;
+	int epoll_fd; /* pidfd and the guardian */
+	unsigned vm;  /* index */
+	struct kpeek peek;
+	struct kvm_layout layout;
+	int user_slots; /* slots from this number on are KVM's own */
+	struct guardian *guardian;
+	struct kvm_fds fds;
+	int *vcpu_fds; /* of this VM, by vCPU */
+	unsigned n_vcpus, n_parked;
+	struct kvm_slot *slots;
+	size_t n_slots;
+	struct vmm_mem *mem; /* while stopped */
+};
+
+/* ---- what the process is ---- */
+
+static struct err *check_process(pid_t pid)
+{
+	struct buf status = { 0 };
+	struct err *e = proc_read(&status, "/proc/%d/status", pid);
+	uint64_t tgid = 0;
+	char state = proc_state(pid);
+
+	if (e && (err_errno(e) == ENOENT || err_errno(e) == ESRCH)) {
+		err_destroy(e);
+		e = err_new(ERR_GONE, "there is no process %d", pid);
+	} else if (!e && proc_status_field(buf_str(&status), "Tgid", 10, &tgid) && tgid != (uint64_t)pid) {
+		e = err_new(ERR_UNSUPPORTED, "%d is a thread; attach to its process, %" PRIu64, pid, tgid);
+	} else if (!e && (state == 'Z' || state == 'X')) {
+		e = err_new(ERR_GONE, "process %d has exited", pid);
+	} else if (!e && proc_status_field(buf_str(&status), "TracerPid", 10, &tgid) && tgid) {
+		e = err_new(ERR_BUSY, "process %d is already traced by pid %" PRIu64 "; end that tracer first", pid,
+			    tgid);
+	}
+	buf_deinit(&status);
+	return e;
+}
+
+static int ask_user_slots(void)
+{
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int n = fd < 0 ? 0 : ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+
+	if (fd >= 0)
+		close(fd);
+	return n > 0 ? n : DEFAULT_USER_SLOTS;
+}
+
+static struct err *explain_fds(struct err *e, pid_t pid)
+{
+	if (e && (err_errno(e) == EACCES || err_errno(e) == EPERM))
+		return err_suffix(e, "; be the user of process %d, or have CAP_SYS_PTRACE", pid);
+	return e;
+}
+
+/* The descriptors as they are now, those of our VM chosen from them. */
+static struct err *read_fds(struct kvm *k)
+{
+	struct kvm_fds f = { 0 };
+	struct err *e = explain_fds(kvm_fds_read(k->pid, &f), k->pid);
+	unsigned n = 0;
+
+	if (!e)
+		e = kvm_fds_sort_out(&f, k->pidfd, &k->peek, &k->layout);
+	if (!e && k->vm >= f.n_vms)
+		e = err_new(ERR_INVALID, "process %d has %zu VMs; there is no VM %u, they count from 0", k->pid,
+			    f.n_vms, k->vm);
+	if (e) {
+		kvm_fds_deinit(&f);
+		return e;
+	}
+	kvm_fds_deinit(&k->fds);
+	k->fds = f;
+	k->vcpu_fds = xreallocarray(k->vcpu_fds, f.n_vcpus, sizeof(*k->vcpu_fds));
+	for (size_t i = 0; i < f.n_vcpus; i++)
+		if (f.vcpus[i].kvm == f.vms[k->vm].kvm)
+			k->vcpu_fds[n++] = f.vcpus[i].fd;
+	k->n_vcpus = n;
+	return NULL;
+}
+
+/* ---- memory blocks ---- */
+
+static bool is_guest_memory(const struct kvm *k, const struct vmm_mem *mem, const struct kvm_slot *s)
+{
+	return s->space == 0 && s->id >= 0 && s->id < k->user_slots && !vmm_mem_is_device(mem, s->hva);
+}
+
+static struct err *set_blocks(struct guest *g, const struct vmm_mem *mem)
+{
+	struct kvm *k = g->priv;
+	struct mem_block *blocks = xcalloc(k->n_slots, sizeof(*blocks));
+	struct err *e = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; !e && i < k->n_slots; i++) {
+		const struct kvm_slot *s = &k->slots[i];
+
+		if (!is_guest_memory(k, mem, s))
+			continue;
+		if (!vmm_mem_covers(mem, s->hva, s->bytes))
+			e = err_new(ERR_BUSY, "process %d has a memory slot at 0x%" PRIx64
+					      " that it does not have mapped", k->pid, s->gpa);
+		blocks[n++] = (struct mem_block){
+			.gpa = s->gpa, .bytes = s->bytes, .hva = s->hva,
+			.flags = s->flags & KVM_MEM_READONLY ? MEM_ROM : 0,
+		};
+	}
+	if (!e)
+		e = guest_set_blocks(g, blocks, n);
+	free(blocks);
+	return e;
+}
+
+static struct err *read_slots_once(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	struct kvm_slot *slots;
+	struct vmm_mem *mem;
+	size_t n;
+	struct err *e = kvm_slots_walk(&k->peek, &k->layout, k->fds.vms[k->vm].kvm,
+				       (uint64_t)sysconf(_SC_PAGESIZE), &slots, &n);
+
+	if (e)
+		return e;
+	free(k->slots);
+	k->slots = slots;
+	k->n_slots = n;
+	e = vmm_mem_open(k->pid, &mem);
+	if (e)
+		return explain_fds(e, k->pid);
+	e = set_blocks(g, mem);
+	vmm_mem_close(k->mem);
+	k->mem = mem;
+	return e;
+}
+
+static struct err *read_slots(struct guest *g)
+{
+	struct err *e = read_slots_once(g);
+
+	for (int i = 1; e && i < WALK_TRIES; i++) {
+		err_destroy(e);
+		e = read_slots_once(g);
+	}
+	return e;
+}
+
+/* ---- the guardian ---- */
+
+static bool is_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
+/* While the guest stands still this must be so; a guardian that was killed has let it go. */
+static struct err *check_held(struct guest *g)
+{
+	struct kvm *k = g->priv;
+
+	if (is_readable(k->pidfd)) {
+		g->state = GUEST_GONE;
+		return err_new(ERR_GONE, "the VMM, process %d, has exited", k->pid);
+	}
+	if (k->guardian && is_readable(guardian_fd(k->guardian))) {
+		g->state = GUEST_RUNNING;
+		return err_new(ERR_GONE, "the guardian process of VMM %d has ended; the guest runs on by itself", k->pid);
+	}
+	return NULL;
+}
+
+static struct err *watch(struct kvm *k, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	if (epoll_ctl(k->epoll_fd, EPOLL_CTL_ADD, fd, &ev))
+		return err_sys(errno, "cannot watch the VMM");
+	return NULL;
+}
+
+/* A guardian that has ended is replaced. */
+static struct err *need_guardian(struct kvm *k)
+{
+	struct err *e;
+
+	if (k->guardian && !is_readable(guardian_fd(k->guardian)))
+		return NULL;
+	guardian_destroy(k->guardian);
+	k->guardian = NULL;
+	e = guardian_start(k->pid, &k->guardian);
+	return e ? e : watch(k, guardian_fd(k->guardian));
+}
+
+/* ---- run control ---- */
+
+static struct err *refresh(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	struct err *e = read_fds(k);
+
+	if (!e)
+		e = read_slots(g);
+	if (!e && !k->n_vcpus)
+		e = err_new(ERR_UNSUPPORTED, "process %d has no vCPU yet", k->pid);
+	if (!e && !g->n_blocks)
+		e = err_new(ERR_UNSUPPORTED, "the guest of process %d has no memory yet", k->pid);
+	if (!e)
+		guest_set_vcpus(g, k->n_vcpus);
+	return e;
+}
+
+static struct err *kvm_stop(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	struct err *e = read_fds(k);
+
+	if (!e)
+		e = need_guardian(k);
+	if (!e)
+		e = guardian_stop(k->guardian, (unsigned)k->fds.n_vcpus, &k->n_parked);
+	if (e) {
+		err_destroy(check_held(g));
+		guardian_destroy(k->guardian);
+		k->guardian = NULL;
+		return e;
+	}
+	e = refresh(g);
+	if (e)
+		err_destroy(guardian_resume(k->guardian));
+	g->was_paused = !k->n_parked;
+	return e;
+}
+
+static struct err *kvm_resume(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	struct err *e = check_held(g);
+
+	if (e)
+		return e;
+	err_destroy(kvm_host_before_resume(k->guardian, k->vcpu_fds, k->n_vcpus));
+	e = guardian_resume(k->guardian);
+	if (e) {
+		err_destroy(check_held(g));
+		return e;
+	}
+	vmm_mem_close(k->mem);
+	k->mem = NULL;
+	return NULL;
+}
+
+static void kvm_close(struct guest *g)
+{
+	struct kvm *k = g->priv;
+
+	if (g->state == GUEST_STOPPED)
+		err_destroy(kvm_resume(g));
+	guardian_destroy(k->guardian);
+	vmm_mem_close(k->mem);
+	kvm_fds_deinit(&k->fds);
+	kpeek_close(&k->peek);
+	if (k->epoll_fd >= 0)
+		close(k->epoll_fd);
+	if (k->pidfd >= 0)
+		close(k->pidfd);
+	free(k->vcpu_fds);
+	free(k->slots);
+	free(k);
+}
+
+/* ---- accessors ---- */
+
+static struct err *kvm_read_phys(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret, size_t bytes,
+				 size_t *ret_bytes)
+{
+	struct kvm *k = g->priv;
+	struct err *e = vmm_mem_read(k->mem, b->hva + (gpa - b->gpa), ret, bytes, ret_bytes);
+	struct err *held = check_held(g);
+
+	if (!held)
+		return e;
+	err_destroy(e);
+	return held;
+}
+
+static struct err *kvm_write_phys(struct guest *g, const struct mem_block *b, uint64_t gpa, const void *from,
+				  size_t bytes)
+{
+	struct kvm *k = g->priv;
+	struct err *e = check_held(g);
+
+	return e ? e : vmm_mem_write(k->mem, b->hva + (gpa - b->gpa), from, bytes);
+}
+
+static struct err *kvm_next_data(struct guest *g, const struct mem_block *b, uint64_t gpa, uint64_t *ret_gpa,
+				 uint64_t *ret_bytes)
+{
+	struct kvm *k = g->priv;
+	uint64_t hva;
+	struct err *e = vmm_mem_next_data(k->mem, b->hva + (gpa - b->gpa), b->hva + b->bytes, &hva, ret_bytes);
+
+	if (!e)
+		*ret_gpa = b->gpa + (hva - b->hva);
+	return e;
+}
+
+static struct err *kvm_read_regs(struct guest *g, unsigned vcpu, struct regs *ret)
+{
+	struct kvm *k = g->priv;
+	struct err *e = check_held(g);
+
+	return e ? e : kvm_host_read_regs(k->guardian, k->vcpu_fds[vcpu], ret);
+}
+
+static struct err *kvm_write_regs(struct guest *g, unsigned vcpu, const struct regs *from, const bool *changed)
+{
+	struct kvm *k = g->priv;
+	struct err *e = check_held(g);
+
+	return e ? e : kvm_host_write_regs(k->guardian, k->vcpu_fds[vcpu], from, changed);
+}
+
+static int kvm_poll_fd(struct guest *g)
+{
+	return ((struct kvm *)g->priv)->epoll_fd;
+}
+
+static struct err *kvm_poll(struct guest *g, struct guest_event *ret)
+{
+	struct err *e = check_held(g);
+
+	if (e && g->state == GUEST_GONE)
+		ret->kind = GUEST_EVENT_GONE;
+	if (!e || g->state != GUEST_GONE)
+		return e;
+	err_destroy(e);
+	return NULL;
+}
+
+static void describe_slot(const struct kvm *k, const struct kvm_slot *s, struct buf *out)
+{
+	buf_addf(out, "slot %d as-id %u: 0x%" PRIx64 "-0x%" PRIx64 " at hva 0x%" PRIx64 "%s%s\n", s->id, s->space,
+		 s->gpa, s->gpa + s->bytes, s->hva, s->flags & KVM_MEM_READONLY ? " rom" : "",
+		 s->id >= k->user_slots ? " kvm-internal" : k->mem && vmm_mem_is_device(k->mem, s->hva) ? " device" : "");
+}
+
+static void kvm_describe(struct guest *g, struct buf *out)
+{
+	struct kvm *k = g->priv;
+
+	buf_addf(out, "VMM process %d, VM %u of %zu, %u of %zu vCPUs were in KVM_RUN at the stop\n", k->pid, k->vm,
+		 k->fds.n_vms, k->n_parked, k->fds.n_vcpus);
+	if (k->fds.io_uring || k->fds.vhost || k->fds.vfio)
+		buf_addf(out, "guest memory may still change while it is stopped, by:%s%s%s\n",
+			 k->fds.io_uring ? " io_uring" : "", k->fds.vhost ? " vhost" : "", k->fds.vfio ? " VFIO" : "");
+	for (size_t i = 0; i < k->n_slots; i++)
+		describe_slot(k, &k->slots[i], out);
+}
+
+static const struct guest_ops kvm_ops = {
+	.name = "kvm",
+	.close = kvm_close,
+	.stop = kvm_stop,
+	.resume = kvm_resume,
+	.read_phys = kvm_read_phys,
+	.write_phys = kvm_write_phys,
+	.next_data = kvm_next_data,
+	.read_regs = kvm_read_regs,
+	.write_regs = kvm_write_regs,
+	.poll_fd = kvm_poll_fd,
+	.poll = kvm_poll,
+	.describe = kvm_describe,
+};
+
+/* ---- opening ---- */
+
+static struct err *open_process(struct kvm *k)
+{
+	struct err *e;
+
+	k->pidfd = (int)syscall(SYS_pidfd_open, k->pid, 0);
+	if (k->pidfd < 0)
+		return errno == ESRCH ? err_new(ERR_GONE, "there is no process %d", k->pid) :
+					err_sys(errno, "cannot open process %d (Linux 5.6 is needed)", k->pid);
+	k->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (k->epoll_fd < 0)
+		return err_sys(errno, "cannot watch the VMM");
+	e = watch(k, k->pidfd);
+	if (!e)
+		e = kvm_layout_of_host(&k->layout);
+	if (!e)
+		e = kpeek_open_bpf(&k->peek);
+	k->user_slots = ask_user_slots();
+	return e;
+}
+
+struct err *guest_open_kvm(pid_t pid, unsigned vm, struct guest **ret)
+{
+	struct kvm_fds probe;
+	struct err *e = check_process(pid);
+	struct guest *g;
+	struct kvm *k;
+
+	if (!e)
+		e = explain_fds(kvm_fds_read(pid, &probe), pid);
+	if (e)
+		return e;
+	kvm_fds_deinit(&probe);
+	k = xcalloc(1, sizeof(*k));
+	*k = (struct kvm){ .pid = pid, .pidfd = -1, .epoll_fd = -1, .vm = vm };
+	g = guest_create(&kvm_ops, kvm_host_arch(), k);
+	e = open_process(k);
+	if (!e)
+		e = refresh(g);
+	if (e) {
+		guest_destroy(g);
+		return e;
+	}
+	*ret = g;
+	return NULL;
+}
