@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "linux/linux.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "linux/image.h"
+#include "linux/vmcoreinfo.h"
+
+static const struct linux_arch *const ARCHES[] = {
+	&linux_x86_64,
+};
+
+/* Everything that was found belongs to one stop of the guest. */
+struct linux_os {
+	struct os os;
+	const struct linux_arch *arch; /* NULL: none of ours */
+	uint64_t stops;
+	bool looked, searched;         /* at this stop */
+	struct linux_image image;      /* regs NULL: not found */
+	struct vmcoreinfo info;        /* the last found, current when searched */
+	bool has_info;
+};
+
+static void forget(struct linux_os *l)
+{
+	regs_destroy(l->image.regs);
+	l->image = (struct linux_image){ 0 };
+	l->looked = l->searched = l->has_info = false;
+	l->stops = l->os.guest->stops;
+}
+
+/* NULL when the guest does not run Linux, as far as can be told. */
+static const struct linux_image *image_of(struct os *os)
+{
+	struct linux_os *l = os->priv;
+
+	if (l->stops != os->guest->stops)
+		forget(l);
+	if (!l->looked) {
+		l->looked = true;
+		if (!l->arch || !l->arch->find_image(os->guest, &l->image))
+			l->image.regs = NULL;
+	}
+	return l->image.regs ? &l->image : NULL;
+}
+
+static struct err *no_linux(void)
+{
+	return err_new(ERR_UNKNOWN, "no vCPU runs a Linux kernel, as far as registers and page tables tell");
+}
+
+static bool linux_detect(struct os *os)
+{
+	return image_of(os) != NULL;
+}
+
+static bool agrees(void *arg, const struct vmcoreinfo *info)
+{
+	struct linux_os *l = arg;
+
+	return l->arch->agrees(l->os.guest, &l->image, info);
+}
+
+/* A note stays where it is while its kernel runs: only a new kernel costs a search. */
+static struct err *find_info(struct linux_os *l)
+{
+	struct guest *g = l->os.guest;
+	uint64_t gpa = l->info.gpa;
+	bool had = l->info.text;
+	struct err *e = NULL;
+
+	vmcoreinfo_deinit(&l->info);
+	l->searched = true;
+	if (!had || !vmcoreinfo_read(g, gpa, agrees, l, &l->info))
+		e = vmcoreinfo_search(g, agrees, l, &l->info);
+	l->has_info = !e;
+	if (e && err_code(e) != ERR_UNKNOWN)
+		l->searched = false;
+	return e;
+}
+
+static struct err *linux_vmcoreinfo(struct os *os, const char **ret, size_t *ret_bytes)
+{
+	struct linux_os *l = os->priv;
+	struct err *e = NULL;
+
+	if (!image_of(os))
+		return no_linux();
+	if (!l->searched)
+		e = find_info(l);
+	else if (!l->has_info)
+		e = err_new(ERR_UNKNOWN, "the guest's memory was searched for VMCOREINFO and holds none");
+	if (e)
+		return e;
+	*ret = l->info.text;
+	*ret_bytes = l->info.bytes;
+	return NULL;
+}
+
+static struct err *linux_slide(struct os *os, uint64_t *ret)
+{
+	const struct linux_image *img = image_of(os);
+	struct linux_os *l = os->priv;
+
+	if (!img)
+		return no_linux();
+	if (!l->has_info || !vmcoreinfo_number(&l->info, "KERNELOFFSET", 16, ret))
+		*ret = img->slide;
+	return NULL;
+}
+
+static struct err *linux_kernel_map(struct os *os, struct mapping **ret, size_t *ret_n)
+{
+	const struct linux_image *img = image_of(os);
+	struct linux_os *l = os->priv;
+
+	return img ? l->arch->kernel_map(os->guest, img, ret, ret_n) : no_linux();
+}
+
+static void linux_destroy(struct os *os)
+{
+	struct linux_os *l = os->priv;
+
+	regs_destroy(l->image.regs);
+	vmcoreinfo_deinit(&l->info);
+	free(l);
+}
+
+static const struct os_ops linux_ops = {
+	.name = "linux",
+	.destroy = linux_destroy,
+	.detect = linux_detect,
+	.slide = linux_slide,
+	.vmcoreinfo = linux_vmcoreinfo,
+	.kernel_map = linux_kernel_map,
+};
+
+struct os *linux_os_create(struct guest *g)
+{
+	struct linux_os *l = xcalloc(1, sizeof(*l));
+
+	l->os = (struct os){ .ops = &linux_ops, .guest = g, .priv = l };
+	l->stops = g->stops;
+	for (size_t i = 0; i < ARRAY_LEN(ARCHES); i++)
+		if (!strcmp(ARCHES[i]->name, g->arch->name))
+			l->arch = ARCHES[i];
+	return &l->os;
+}

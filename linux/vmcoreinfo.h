@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef LINUX_VMCOREINFO_H
+#define LINUX_VMCOREINFO_H
+
+#include <stdbool.h>
+
+#include "guest/guest.h"
+
+/* The note's text: lines KEY=VALUE. {0} is none; bytes counts no NUL, and none need follow. */
+struct vmcoreinfo {
+	char *text;
+	size_t bytes;
+	uint64_t gpa; /* of the note's header */
+};
+
+void vmcoreinfo_deinit(struct vmcoreinfo *v);
+
+/* Is it the right one? arg is the caller's. */
+typedef bool (*vmcoreinfo_fn)(void *arg, const struct vmcoreinfo *v);
+
+/* Takes the note whose header is at gpa, if there is a sound one that fn takes. */
+bool vmcoreinfo_read(struct guest *g, uint64_t gpa, vmcoreinfo_fn fn, void *arg, struct vmcoreinfo *ret);
+
+/*
+ * Searches the RAM that was touched for the first note that fn takes.
+ * ERR_UNKNOWN when there is none.
+ */
+struct err *vmcoreinfo_search(struct guest *g, vmcoreinfo_fn fn, void *arg, struct vmcoreinfo *ret) MUST_CHECK;
+
+/*
+ * The value of KEY=VALUE as a number in base 10 or 16; false when there is
+ * none. A negative one is returned as its two's complement.
+ */
+bool vmcoreinfo_number(const struct vmcoreinfo *v, const char *key, int base, uint64_t *ret);
+
+#endif
