@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef RSP_RSP_H
+#define RSP_RSP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "guest/guest.h"
+
+/*
+ * The gdb Remote Serial Protocol, over no transport: bytes in, bytes out. One
+ * session is one connection. docs/protocol.md lists the packets.
+ */
+struct rsp_session;
+
+/* What the server gives a session. arg is passed back. */
+struct rsp_host {
+	/*
+	 * Runs a monitor command (gdb's `monitor`, decoded). The command says
+	 * what it has to say with rsp_session_console() and ends, now or later,
+	 * with exactly one rsp_session_monitor_done().
+	 */
+	void (*monitor)(void *arg, struct rsp_session *s, const char *command);
+	void *arg;
+};
+
+/* Borrows g, which must outlive it; the guest is stopped. */
+struct rsp_session *rsp_session_create(struct guest *g, const struct rsp_host *host);
+void rsp_session_destroy(struct rsp_session *s); /* takes NULL */
+
+/* Bytes from the client, in pieces of any size. Replies gather in rsp_session_output(). */
+void rsp_session_input(struct rsp_session *s, const void *data, size_t bytes);
+/* What is to be sent; the caller drops (buf_drop) what it has sent. */
+struct buf *rsp_session_output(struct rsp_session *s);
+
+/* The guest stopped, or is gone: answers a continue that is under way. */
+void rsp_session_event(struct rsp_session *s, const struct guest_event *ev);
+
+/*
+ * Text for the client's console (O packets); any length, text or not. Dropped
+ * while the client waits for nothing: it would take it for an answer.
+ */
+void rsp_session_console(struct rsp_session *s, const char *text, size_t bytes);
+/* Ends the monitor command under way; takes over e, NULL is success. */
+void rsp_session_monitor_done(struct rsp_session *s, struct err *e);
+bool rsp_session_in_monitor(const struct rsp_session *s);
+
+/* The client said D or k: close when the output is sent. */
+bool rsp_session_ended(const struct rsp_session *s);
+/* The session has left the guest running (continue is under way). */
+bool rsp_session_running(const struct rsp_session *s);
+
+#endif
