@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SERVER_DUMP_COMMAND_H
+#define SERVER_DUMP_COMMAND_H
+
+#include "dump/dump.h"
+#include "server/hold.h"
+#include "server/inherited.h"
+#include "server/loop.h"
+
+struct dump_command {
+	struct loop *loop;
+	struct guest *guest;
+	const struct inherited *inherited;
+	struct dump_options options;
+	const char *out; /* as output.h */
+	bool quiet;
+};
+
+/*
+ * `vmgdbserver dump`: progress, where it is a terminal, and a summary go to
+ * standard error. ERR_CANCELLED after SIGINT or SIGTERM.
+ */
+struct err *dump_command_run(const struct dump_command *cmd) MUST_CHECK;
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "server/dumpjob.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "server/output.h"
+
+struct dumpjob {
+	struct hold *hold;
+	struct guest_image *image;
+	struct dump_job *job;
+};
+
+static bool step(void *priv)
+{
+	struct dumpjob *d = priv;
+
+	return dump_job_step(d->job);
+}
+
+static int wait_fd(const void *priv)
+{
+	const struct dumpjob *d = priv;
+
+	return dump_job_wait_fd(d->job);
+}
+
+static void cancel(void *priv)
+{
+	struct dumpjob *d = priv;
+
+	dump_job_cancel(d->job);
+}
+
+static void progress(const void *priv, struct dump_progress *ret)
+{
+	const struct dumpjob *d = priv;
+
+	dump_job_progress(d->job, ret);
+}
+
+static struct err *finish(void *priv)
+{
+	struct dumpjob *d = priv;
+	const struct err *why = dump_job_error(d->job);
+	struct err *e = why ? err_rebuild(err_code(why), err_errno(why), err_text(why)) : NULL;
+
+	dump_job_destroy(d->job);
+	guest_image_destroy(d->image);
+	e = hold_drop_after(d->hold, e);
+	free(d);
+	return e;
+}
+
+static const struct job_ops ops = { step, wait_fd, cancel, progress, finish };
+
+static struct err *prepare_job(struct guest_image *image, const struct inherited *inherited,
+			       const struct dump_options *opt, const char *out, struct dump_job **ret)
+{
+	struct dump_plan *plan = NULL;
+	struct dump_sink *sink = NULL;
+	struct err *e = dump_plan_create(image, opt, &plan);
+
+	if (!e)
+		e = output_open(out, inherited, dump_plan_data_bytes(plan), &sink);
+	if (e) {
+		dump_plan_destroy(plan);
+		return e;
+	}
+	*ret = dump_job_create(plan, sink);
+	return NULL;
+}
+
+struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited, const struct dump_options *opt,
+			    const char *out, struct job_work *ret)
+{
+	struct guest_image *image = NULL;
+	struct dump_job *job = NULL;
+	struct dumpjob *d;
+	struct err *e = output_check(out, inherited);
+
+	if (!e)
+		e = hold_take(hold);
+	if (e)
+		return e;
+	e = guest_image_create(hold->guest, &image);
+	if (!e)
+		e = prepare_job(image, inherited, opt, out, &job);
+	if (e) {
+		guest_image_destroy(image);
+		return hold_drop_after(hold, e);
+	}
+	d = xmalloc(sizeof(*d));
+	*d = (struct dumpjob){ hold, image, job };
+	*ret = (struct job_work){ &ops, d };
+	return NULL;
+}

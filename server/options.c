@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "server/options.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cursor.h"
+
+#define IN_SERVE (1u << MODE_SERVE)
+#define IN_DUMP (1u << MODE_DUMP)
+#define IN_CONSOLE (1u << MODE_CONSOLE)
+#define IN_LIST (1u << MODE_LIST)
+#define WITH_TARGET (IN_SERVE | IN_DUMP | IN_CONSOLE)
+#define EVERYWHERE (WITH_TARGET | IN_LIST)
+
+/* ---- one function an option ---- */
+
+static struct err *number(const char *option, const char *value, uint64_t *ret)
+{
+	struct cursor c = cursor_of_string(value);
+	uint64_t n;
+
+	if (!cursor_take_number(&c, &n) || !cursor_at_end(&c))
+		return err_new(ERR_USAGE, "--%s: '%s' is not a number of 64 bits", option, value);
+	*ret = n;
+	return NULL;
+}
+
+static struct err *set_attach(struct options *o, const char *value)
+{
+	uint64_t pid = 0;
+	struct err *e = number("attach", value, &pid);
+
+	if (e)
+		return e;
+	if (!pid || pid > INT_MAX)
+		return err_new(ERR_USAGE, "--attach: %s is no process id", value);
+	if (o->pid)
+		return err_new(ERR_USAGE, "--attach is given twice; there is one target");
+	o->pid = (pid_t)pid;
+	return NULL;
+}
+
+static struct err *set_core(struct options *o, const char *value)
+{
+	if (!*value)
+		return err_new(ERR_USAGE, "--core: the file's name is empty");
+	if (o->core)
+		return err_new(ERR_USAGE, "--core is given twice; there is one target");
+	o->core = value;
+	return NULL;
+}
+
+static struct err *set_vm(struct options *o, const char *value)
+{
+	uint64_t vm = 0;
+	struct err *e = number("vm", value, &vm);
+
+	if (e)
+		return e;
+	if (vm > UINT_MAX)
+		return err_new(ERR_USAGE, "--vm: %s is too large", value);
+	o->vm = (unsigned)vm;
+	return NULL;
+}
+
+static struct err *set_once(struct options *o, const char *value)
+{
+	(void)value;
+	o->once = true;
+	return NULL;
+}
+
+static struct err *set_allow_remote(struct options *o, const char *value)
+{
+	(void)value;
+	o->allow_remote = true;
+	return NULL;
+}
+
+static struct err *set_debug(struct options *o, const char *value)
+{
+	(void)value;
+	o->debug = true;
+	return NULL;
+}
+
+static struct err *set_quiet(struct options *o, const char *value)
+{
+	(void)value;
+	o->quiet = true;
+	return NULL;
+}
+
+static struct err *set_paging(struct options *o, const char *value)
+{
+	(void)value;
+	o->dump.paging = true;
+	return NULL;
+}
+
+static struct err *set_begin(struct options *o, const char *value)
+{
+	o->has_begin = true;
+	return number("begin", value, &o->begin);
+}
+
+static struct err *set_length(struct options *o, const char *value)
+{
+	o->has_length = true;
+	return number("length", value, &o->length);
+}
+
+static struct err *set_command(struct options *o, const char *value)
+{
+	o->commands = xreallocarray(o->commands, o->n_commands + 1, sizeof(*o->commands));
+	o->commands[o->n_commands++] = value;
+	return NULL;
+}
+
+static struct err *set_help(struct options *o, const char *value)
+{
+	(void)value;
+	o->mode = MODE_HELP;
+	return NULL;
+}
+
+static struct err *set_version(struct options *o, const char *value)
+{
+	(void)value;
+	o->mode = MODE_VERSION;
+	return NULL;
+}
+
+static const struct option_desc table[] = {
+	{ "attach", 0, "PID", WITH_TARGET, "the guest of this KVM process", set_attach },
+	{ "core", 0, "FILE", WITH_TARGET, "the guest that this vmcore was written of", set_core },
+	{ "vm", 0, "N", WITH_TARGET, "which VM of a process that has several, from 0", set_vm },
+	{ "once", 0, NULL, IN_SERVE, "exit when the first client has left", set_once },
+	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", set_allow_remote },
+	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", set_quiet },
+	{ "paging", 'p', NULL, IN_DUMP, "a program header for each mapping of the page tables", set_paging },
+	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", set_begin },
+	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", set_length },
+	{ "command", 'c', "COMMAND", IN_CONSOLE, "run this and exit; may be given again", set_command },
+	{ "debug", 0, NULL, EVERYWHERE, "log packets and decisions on stderr", set_debug },
+	{ "help", 'h', NULL, EVERYWHERE, "print this and exit", set_help },
+	{ "version", 0, NULL, EVERYWHERE, "print the version and exit", set_version },
+};
+
+const struct option_desc *options_table(size_t *ret_n)
+{
+	*ret_n = ARRAY_LEN(table);
+	return table;
+}
+
+/* ---- the words ---- */
+
+static const char *const mode_names[] = {
+	[MODE_SERVE] = "serving gdb",
+	[MODE_DUMP] = "dump",
+	[MODE_CONSOLE] = "console",
+	[MODE_LIST] = "list",
+};
+
+static struct err *check_target(const struct options *o)
+{
+	if (o->pid && o->core)
+		return err_new(ERR_USAGE, "--attach and --core are both given; there is one target");
+	if (!o->pid && !o->core)
+		return err_new(ERR_USAGE, "no target: give --attach PID or --core FILE");
+	return NULL;
+}
+
+/* n words behind the subcommand, which is words[0] but in MODE_SERVE. */
+static struct err *take_words(struct options *o, char **words, int n)
+{
+	int want = o->mode == MODE_SERVE || o->mode == MODE_DUMP;
+
+	if (n < want)
+		return err_new(ERR_USAGE, o->mode == MODE_DUMP ? "dump: no OUT is given: a path, fd:N or -" :
+								 "no COMM is given: :PORT, HOST:PORT, unix:PATH or -");
+	if (n > want)
+		return err_new(ERR_USAGE, "'%s' is one word too many", words[want]);
+	if (o->mode == MODE_SERVE)
+		o->comm = words[0];
+	if (o->mode == MODE_DUMP)
+		o->out = words[0];
+	return NULL;
+}
+
+static enum mode mode_of_word(const char *word)
+{
+	for (int m = MODE_DUMP; m <= MODE_LIST; m++) {
+		if (!strcmp(word, mode_names[m]))
+			return (enum mode)m;
+	}
+	return MODE_SERVE;
+}
+
+/* seen: one bit for each row of the table. */
+static struct err *check_modes(const struct options *o, unsigned seen)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if ((seen & 1u << i) && !(table[i].modes & 1u << o->mode))
+			return err_new(ERR_USAGE, "--%s means nothing with %s", table[i].name, mode_names[o->mode]);
+	}
+	return NULL;
+}
+
+static struct err *finish(struct options *o, char **words, int n_words, unsigned seen)
+{
+	struct err *e;
+
+	if (o->mode == MODE_HELP || o->mode == MODE_VERSION)
+		return NULL;
+	if (n_words)
+		o->mode = mode_of_word(words[0]);
+	if (o->mode != MODE_SERVE) {
+		words++;
+		n_words--;
+	}
+	e = check_modes(o, seen);
+	if (!e)
+		e = take_words(o, words, n_words);
+	if (!e && o->mode != MODE_LIST)
+		e = check_target(o);
+	if (!e && o->mode == MODE_DUMP)
+		e = dump_options_check(o->has_begin, o->begin, o->has_length, o->length, &o->dump);
+	return e;
+}
+
+/* ---- getopt ---- */
+
+/* Long options return their row + 1, below every letter. */
+static void make_getopt_tables(struct option *longs, char *shorts)
+{
+	*shorts++ = ':';
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		longs[i] = (struct option){ table[i].name, table[i].value ? required_argument : no_argument, NULL,
+					    (int)i + 1 };
+		if (table[i].letter) {
+			*shorts++ = table[i].letter;
+			if (table[i].value)
+				*shorts++ = ':';
+		}
+	}
+	*shorts = '\0';
+}
+
+static int row_of(int found)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if (found == (int)i + 1 || (table[i].letter && found == table[i].letter))
+			return (int)i;
+	}
+	return -1;
+}
+
+/* getopt leaves a row or a letter in optopt, or 0 for a long option that it does not know. */
+static struct err *getopt_error(int found, char **argv)
+{
+	int row = row_of(optopt);
+
+	if (found == ':')
+		return err_new(ERR_USAGE, "--%s needs a value: %s", table[row].name, table[row].value);
+	if (row >= 0)
+		return err_new(ERR_USAGE, "--%s takes no value", table[row].name);
+	if (optopt)
+		return err_new(ERR_USAGE, "unknown option -%c", optopt);
+	return err_new(ERR_USAGE, "unknown option %s", argv[optind - 1]);
+}
+
+struct err *options_parse(int argc, char **argv, struct options *ret)
+{
+	struct option longs[ARRAY_LEN(table) + 1] = { { 0 } };
+	char shorts[2 * ARRAY_LEN(table) + 2];
+	struct options o = { 0 };
+	struct err *e = NULL;
+	unsigned seen = 0;
+	int found;
+
+	make_getopt_tables(longs, shorts);
+	opterr = 0;
+	optind = 0; /* glibc: start anew */
+	while (!e && o.mode == MODE_SERVE && (found = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		int row = found == '?' || found == ':' ? -1 : row_of(found);
+
+		if (row >= 0)
+			seen |= 1u << row;
+		e = row < 0 ? getopt_error(found, argv) : table[row].set(&o, optarg);
+	}
+	if (!e)
+		e = finish(&o, argv + optind, argc - optind, seen);
+	if (e) {
+		options_deinit(&o);
+		return e;
+	}
+	*ret = o;
+	return NULL;
+}
+
+void options_deinit(struct options *o)
+{
+	free(o->commands);
+	o->commands = NULL;
+	o->n_commands = 0;
+}
+
+/* ---- help ---- */
+
+static void usage_row(const struct option_desc *d, struct buf *out)
+{
+	size_t start = out->len;
+
+	buf_addf(out, d->letter ? "  -%c, " : "      ", d->letter);
+	buf_addf(out, "--%s%s%s", d->name, d->value ? " " : "", d->value ? d->value : "");
+	buf_addf(out, "%*s%s\n", (int)MAX(1, 27 - (int)(out->len - start)), "", d->help);
+}
+
+void options_usage(struct buf *out)
+{
+	buf_adds(out, "A gdbserver for virtual machines.\n\n"
+		      "vmgdbserver [OPTIONS] COMM TARGET            serve gdb\n"
+		      "vmgdbserver dump [-q] [-p] [--begin A --length N] TARGET OUT\n"
+		      "                                             write a vmcore\n"
+		      "vmgdbserver console TARGET [-c COMMAND]...   monitor commands at a prompt\n"
+		      "vmgdbserver list                             KVM guests of this host\n\n"
+		      "TARGET: --attach PID | --core FILE\n"
+		      "COMM:   :PORT, HOST:PORT, [ADDRESS]:PORT, unix:PATH or - (standard input and output)\n"
+		      "OUT:    a path, fd:N or - (standard output)\n\n"
+		      "Options, in any order:\n");
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
+		usage_row(&table[i], out);
+	buf_adds(out, "\nExit status: 0 done, 1 the target or the output failed, 2 usage.\n");
+}

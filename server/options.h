@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SERVER_OPTIONS_H
+#define SERVER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "dump/dump.h"
+
+/* The command line as a struct. Strings are borrowed from argv. */
+
+enum mode {
+	MODE_SERVE,
+	MODE_DUMP,
+	MODE_CONSOLE,
+	MODE_LIST,
+	MODE_HELP,
+	MODE_VERSION,
+};
+
+struct options {
+	enum mode mode;
+	const char *comm;      /* MODE_SERVE */
+	pid_t pid;             /* of --attach, or 0 */
+	const char *core;      /* of --core, or NULL; just one of the two where a target is needed */
+	unsigned vm;           /* which VM of the process */
+	bool once;
+	bool allow_remote;
+	bool debug;
+	bool quiet;
+	bool has_begin, has_length;
+	uint64_t begin, length;
+	struct dump_options dump; /* MODE_DUMP: checked */
+	const char *out;          /* MODE_DUMP */
+	const char **commands;    /* MODE_CONSOLE: of -c, in order */
+	size_t n_commands;
+};
+
+/*
+ * ERR_USAGE says in one line what is wrong. argv is permuted. Caller ends *ret
+ * with options_deinit(), on success only.
+ */
+struct err *options_parse(int argc, char **argv, struct options *ret) MUST_CHECK;
+void options_deinit(struct options *o);
+
+/* What --help prints. */
+void options_usage(struct buf *out);
+
+/* One option, for the usage text and the manual. */
+struct option_desc {
+	const char *name;  /* without "--" */
+	char letter;       /* 0: none */
+	const char *value; /* of its argument, or NULL: it takes none */
+	unsigned modes;    /* 1 << enum mode, of where it means something */
+	const char *help;
+	struct err *(*set)(struct options *o, const char *value);
+};
+
+const struct option_desc *options_table(size_t *ret_n);
+
+#endif

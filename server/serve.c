@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "server/serve.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "rsp/rsp.h"
+#include "server/hold.h"
+#include "server/monitor.h"
+#include "server/refuse.h"
+
+/* A client that does not read its replies is not listened to. */
+#define OUTPUT_MAX_BYTES (1u << 20)
+/* What a pipe that poll calls writable takes without blocking: POSIX's PIPE_BUF here. */
+#define PIPE_BYTES 4096u
+#define CATCH_UP_READS 16
+
+struct server;
+
+struct listener {
+	struct server *server;
+	size_t i;
+};
+
+struct client {
+	struct comm_client conn;
+	struct rsp_session *session; /* NULL: there is no client */
+	struct loop_source *reader, *writer;
+};
+
+struct server {
+	struct serve_config config;
+	struct hold hold;
+	struct monitor *monitor;
+	struct refusals *refusals;
+	struct listener *listeners;
+	struct client client;
+	bool leaving;      /* quit as soon as no dump runs */
+	struct err *error; /* what serve_run() returns */
+};
+
+/* ---- the end of a client, and of all ---- */
+
+static void quit_if_done(struct server *s)
+{
+	if (s->leaving && !monitor_dumping(s->monitor))
+		loop_quit(s->config.loop);
+}
+
+static void warn(struct err *e)
+{
+	if (e)
+		log_warn("%s", err_text(e));
+	err_destroy(e);
+}
+
+static void close_client(struct server *s)
+{
+	struct client *c = &s->client;
+
+	if (!c->session)
+		return;
+	log_debug("client %s has left", c->conn.name);
+	monitor_cancel(s->monitor);
+	rsp_session_destroy(c->session);
+	loop_remove(c->reader);
+	loop_remove(c->writer);
+	comm_close_client(&c->conn);
+	*c = (struct client){ 0 };
+	warn(hold_drop(&s->hold));
+	s->leaving |= s->config.once || !comm_count(s->config.comm);
+	quit_if_done(s);
+}
+
+/* Takes over e, NULL for a good end. */
+static void quit(struct server *s, struct err *e)
+{
+	close_client(s);
+	if (s->error)
+		err_destroy(e);
+	else
+		s->error = e;
+	monitor_cancel_dump(s->monitor);
+	loop_quit(s->config.loop);
+}
+
+/* ---- bytes ---- */
+
+static ssize_t send_some(int fd, const struct buf *out)
+{
+	ssize_t n = send(fd, out->data, out->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	if (n >= 0 || errno != ENOTSOCK)
+		return n;
+	/* O_NONBLOCK would be shared with whoever else has this pipe or terminal. */
+	if (poll(&p, 1, 0) == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return write(fd, out->data, MIN(out->len, PIPE_BYTES));
+}
+
+/* False when the connection is broken. */
+static bool flush(struct client *c)
+{
+	struct buf *out = rsp_session_output(c->session);
+
+	while (out->len) {
+		ssize_t n = send_some(c->conn.out, out);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		buf_drop(out, (size_t)n);
+	}
+	return true;
+}
+
+static void update_events(struct client *c)
+{
+	size_t waiting = rsp_session_output(c->session)->len;
+
+	loop_set_events(c->reader, waiting < OUTPUT_MAX_BYTES ? POLLIN : 0);
+	loop_set_events(c->writer, waiting ? POLLOUT : 0);
+}
+
+/* After anything that may have made output; the client may be gone behind it. */
+static void service_client(struct server *s)
+{
+	struct client *c = &s->client;
+
+	if (!c->session)
+		return;
+	if (!flush(c) || (rsp_session_ended(c->session) && !rsp_session_output(c->session)->len))
+		close_client(s);
+	else
+		update_events(c);
+}
+
+static void on_readable(void *arg, short revents)
+{
+	struct server *s = arg;
+	char data[65536];
+	ssize_t n = read(s->client.conn.in, data, sizeof(data));
+
+	(void)revents;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n > 0)
+		rsp_session_input(s->client.session, data, (size_t)n);
+	service_client(s);
+	if (n <= 0)
+		close_client(s);
+}
+
+static void on_writable(void *arg, short revents)
+{
+	(void)revents;
+	service_client(arg);
+}
+
+/* ---- gdb's monitor ---- */
+
+static void monitor_output(void *arg, const char *text, size_t bytes)
+{
+	struct server *s = arg;
+
+	rsp_session_console(s->client.session, text, bytes);
+	update_events(&s->client);
+}
+
+static void monitor_done(void *arg, struct err *e)
+{
+	struct server *s = arg;
+
+	rsp_session_monitor_done(s->client.session, e);
+	update_events(&s->client);
+}
+
+static void on_monitor(void *arg, struct rsp_session *session, const char *command)
+{
+	struct server *s = arg;
+	struct monitor_client client = { .output = monitor_output,
+					 .done = monitor_done,
+					 .progress = PROGRESS_LINES,
+					 .arg = s };
+
+	(void)session;
+	monitor_run(s->monitor, &client, command);
+}
+
+static void on_dump_ended(void *arg, const char *line, bool failed)
+{
+	(void)failed;
+	log_warn("%s", line);
+	quit_if_done(arg);
+}
+
+/* ---- clients ---- */
+
+static struct err *open_client(struct server *s, const struct comm_client *conn)
+{
+	struct rsp_host host = { on_monitor, s };
+	struct client *c = &s->client;
+	struct err *e = hold_take(&s->hold);
+
+	if (e)
+		return e;
+	log_debug("client %s", conn->name);
+	monitor_reset(s->monitor);
+	c->conn = *conn;
+	c->session = rsp_session_create(s->config.guest, &host);
+	c->reader = loop_add_fd(s->config.loop, conn->in, POLLIN, on_readable, s);
+	c->writer = loop_add_fd(s->config.loop, conn->out, 0, on_writable, s);
+	return NULL;
+}
+
+static void admit_client(struct server *s, struct comm_client *conn)
+{
+	struct err *e = open_client(s, conn);
+
+	if (!e)
+		return;
+	comm_close_client(conn);
+	if (err_code(e) == ERR_GONE || !comm_count(s->config.comm))
+		quit(s, err_prefix(e, "%s", s->config.target));
+	else
+		warn(err_prefix(e, "client %s", conn->name));
+}
+
+/*
+ * A client that leaves and comes again at once may be seen to come first: hear
+ * the one that is here out, as far as it has something to say.
+ */
+static void catch_up(struct server *s)
+{
+	for (int i = 0; i < CATCH_UP_READS && s->client.session; i++) {
+		struct pollfd p = { .fd = s->client.conn.in, .events = POLLIN };
+
+		if (poll(&p, 1, 0) <= 0)
+			break;
+		on_readable(s, p.revents);
+	}
+}
+
+static void on_listener(void *arg, short revents)
+{
+	struct listener *l = arg;
+	struct server *s = l->server;
+	struct comm_client conn;
+	struct err *e = comm_accept(s->config.comm, l->i, &conn);
+
+	(void)revents;
+	if (e) {
+		/* A client that has left again is nobody's concern. */
+		if (err_errno(e) == EAGAIN || err_errno(e) == ECONNABORTED)
+			err_destroy(e);
+		else
+			warn(e);
+		return;
+	}
+	catch_up(s);
+	if (!s->client.session && !s->leaving) {
+		admit_client(s, &conn);
+		return;
+	}
+	log_warn("refused client %s: %s is being served", conn.name,
+		 s->client.session ? s->client.conn.name : "the last one");
+	refusals_add(s->refusals, &conn, "vmgdbserver serves another client; it takes one at a time");
+}
+
+/* ---- the guest ---- */
+
+static void on_guest(void *arg, short revents)
+{
+	struct server *s = arg;
+	struct guest_event ev = { .kind = GUEST_EVENT_NONE };
+	struct err *e = guest_poll(s->config.guest, &ev);
+
+	(void)revents;
+	if (!e && s->client.session) {
+		rsp_session_event(s->client.session, &ev);
+		service_client(s);
+	}
+	if (!e && ev.kind == GUEST_EVENT_GONE)
+		e = err_new(ERR_GONE, "its VMM has exited");
+	if (e)
+		quit(s, err_prefix(e, "%s", s->config.target));
+}
+
+static void on_signal(void *arg, int signo)
+{
+	log_debug("signal %d: detaching", signo);
+	quit(arg, NULL);
+}
+
+/* ---- all of it ---- */
+
+static void watch_guest(struct server *s)
+{
+	int fd = guest_poll_fd(s->config.guest);
+
+	if (fd >= 0)
+		loop_add_fd(s->config.loop, fd, POLLIN, on_guest, s);
+}
+
+static void listen_to_all(struct server *s)
+{
+	size_t n = comm_count(s->config.comm);
+
+	s->listeners = xcalloc(n, sizeof(*s->listeners));
+	for (size_t i = 0; i < n; i++) {
+		s->listeners[i] = (struct listener){ s, i };
+		loop_add_fd(s->config.loop, comm_fd(s->config.comm, i), POLLIN, on_listener, &s->listeners[i]);
+		/* In gdbserver's words: programs wait for this line. */
+		fprintf(stderr, "Listening on %s\n", comm_name(s->config.comm, i));
+	}
+}
+
+struct err *serve_run(const struct serve_config *config)
+{
+	struct server s = { .config = *config };
+	struct monitor_config monitor = { .loop = config->loop,
+					  .hold = &s.hold,
+					  .inherited = config->inherited,
+					  .dump_ended = on_dump_ended,
+					  .arg = &s };
+	struct comm_client conn;
+	struct err *e = loop_add_signals(config->loop, on_signal, &s);
+
+	if (e)
+		return e;
+	hold_init(&s.hold, config->guest);
+	s.monitor = monitor_create(&monitor);
+	s.refusals = refusals_create(config->loop);
+	watch_guest(&s);
+	listen_to_all(&s);
+	if (comm_take_stdio(config->comm, &conn))
+		admit_client(&s, &conn);
+	loop_run(config->loop);
+	close_client(&s);
+	monitor_destroy(s.monitor);
+	refusals_destroy(s.refusals);
+	free(s.listeners);
+	return s.error;
+}
