@@ -3,10 +3,14 @@
 
 #include <string.h>
 
+#include "arch/ppc64/ppc64.h"
+#include "arch/s390x/s390x.h"
 #include "arch/x86_64/x86_64.h"
 
 static const struct arch *const ARCHES[] = {
 	&arch_x86_64,
+	&arch_ppc64,
+	&arch_s390x,
 };
 
 const struct arch *arch_nth(size_t n)

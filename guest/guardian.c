@@ -141,12 +141,11 @@ static struct err *do_ioctls(struct ward *w, char *calls, uint32_t n)
 		return e;
 	e = run_calls(&in, calls, n);
 	end = inject_end(&in);
-	if (e)
-		err_destroy(end);
-	else
-		e = end;
-	/* A thread that is stuck in a call of ours finds its way back without us. */
-	w->ends = e && err_code(e) != ERR_GONE;
+	/* A thread that is stuck in a call of ours, or not put right again, finds its way back without us. */
+	w->ends = (e && err_code(e) == ERR_TIMEOUT) || (end && err_code(end) != ERR_GONE);
+	if (!e)
+		return end;
+	err_destroy(end);
 	return e;
 }
 

@@ -21,6 +21,10 @@
 #define SYSCALL_TRAP (SIGTRAP | 0x80)
 #define SIGSET_BYTES 8
 
+/* include/linux/errno.h: the first and the last of what an interrupted call leaves for the kernel itself. */
+#define ERESTARTSYS 512
+#define ERESTART_RESTARTBLOCK 516
+
 /* ---- gadgets ---- */
 
 static const uint8_t *find_pattern(const struct host_pattern *patterns, const uint8_t *text, size_t n)
@@ -112,14 +116,27 @@ static bool has_room(const struct tracee *t, const struct proc_map *maps, size_t
 	return m && m->writable && sp - m->start > need;
 }
 
-/* Lower is better; -1 cannot be used. One in a call is at no delicate place of its own code. */
-static int rank(pid_t pid, const struct tracee *t, const struct proc_map *maps, size_t n)
+/*
+ * One in a call is at no delicate place of its own code. A sleep that goes on by
+ * restart_syscall(2) comes last: a signal frame ends it with EINTR.
+ */
+static int delicacy(const struct tracee *t)
 {
 	struct host_syscall s;
 
+	if (t->parked)
+		return 0;
+	if (!host_syscall_of(&t->regs, &s))
+		return 2;
+	return s.result == -ERESTART_RESTARTBLOCK ? 3 : 1;
+}
+
+/* Lower is better; -1 cannot be used. */
+static int rank(pid_t pid, const struct tracee *t, const struct proc_map *maps, size_t n)
+{
 	if (t->state != TRACEE_TRAPPED || !has_room(t, maps, n))
 		return -1;
-	return (has_filter(pid, t->tid) ? 4 : 0) + (t->parked ? 0 : host_syscall_of(&t->regs, &s) ? 1 : 2);
+	return (has_filter(pid, t->tid) ? 4 : 0) + delicacy(t);
 }
 
 static struct err *choose(struct tracees *ts, struct tracee **ret)
@@ -191,8 +208,8 @@ static bool must_rewind(const struct tracee *t)
 {
 	struct host_syscall s;
 
-	/* Everything from ERESTARTSYS to ERESTART_RESTARTBLOCK: asked by the kernel or by host_ask_restart(). */
-	return host_syscall_of(&t->regs, &s) && s.result <= -512 && s.result >= -516;
+	/* Asked by the kernel or by host_ask_restart(). */
+	return host_syscall_of(&t->regs, &s) && s.result <= -ERESTARTSYS && s.result >= -ERESTART_RESTARTBLOCK;
 }
 
 static struct err *put_frame(struct injector *in)

@@ -25,6 +25,8 @@
 #define DEFAULT_USER_SLOTS 32764
 /* The walk takes no lock; a VMM that changes its slots all the time is not waited for longer. */
 #define WALK_TRIES 8
+/* From the first sign of its death to the last of a VMM. */
+#define DYING_MS 100
 
 struct kvm {
 	pid_t pid;
@@ -179,11 +181,11 @@ static struct err *read_slots(struct guest *g)
 
 /* ---- the guardian ---- */
 
-static bool is_readable(int fd)
+static bool is_readable(int fd, int wait_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
-	return fd >= 0 && poll(&p, 1, 0) == 1;
+	return fd >= 0 && poll(&p, 1, wait_ms) == 1;
 }
 
 /* While the guest stands still this must be so; a guardian that was killed has let it go. */
@@ -191,15 +193,26 @@ static struct err *check_held(struct guest *g)
 {
 	struct kvm *k = g->priv;
 
-	if (is_readable(k->pidfd)) {
+	if (is_readable(k->pidfd, 0)) {
 		g->state = GUEST_GONE;
 		return err_new(ERR_GONE, "the VMM, process %d, has exited", k->pid);
 	}
-	if (k->guardian && is_readable(guardian_fd(k->guardian))) {
+	if (k->guardian && is_readable(guardian_fd(k->guardian), 0)) {
 		g->state = GUEST_RUNNING;
 		return err_new(ERR_GONE, "the guardian process of VMM %d has ended; the guest runs on by itself", k->pid);
 	}
 	return NULL;
+}
+
+/* A VMM that is being killed fails in many ways before it is seen to have exited. */
+static struct err *explain_failure(struct guest *g, struct err *e)
+{
+	struct kvm *k = g->priv;
+
+	if (!e || !is_readable(k->pidfd, DYING_MS))
+		return e;
+	err_destroy(e);
+	return check_held(g);
 }
 
 static struct err *watch(struct kvm *k, int fd)
@@ -216,7 +229,7 @@ static struct err *need_guardian(struct kvm *k)
 {
 	struct err *e;
 
-	if (k->guardian && !is_readable(guardian_fd(k->guardian)))
+	if (k->guardian && !is_readable(guardian_fd(k->guardian), 0))
 		return NULL;
 	guardian_destroy(k->guardian);
 	k->guardian = NULL;
@@ -252,12 +265,12 @@ static struct err *kvm_stop(struct guest *g)
 	if (!e)
 		e = guardian_stop(k->guardian, (unsigned)k->fds.n_vcpus, &k->n_parked);
 	if (e) {
-		err_destroy(check_held(g));
+		e = explain_failure(g, e);
 		guardian_destroy(k->guardian);
 		k->guardian = NULL;
 		return e;
 	}
-	e = refresh(g);
+	e = explain_failure(g, refresh(g));
 	if (e)
 		err_destroy(guardian_resume(k->guardian));
 	g->was_paused = !k->n_parked;
@@ -322,7 +335,7 @@ static struct err *kvm_write_phys(struct guest *g, const struct mem_block *b, ui
 	struct kvm *k = g->priv;
 	struct err *e = check_held(g);
 
-	return e ? e : vmm_mem_write(k->mem, b->hva + (gpa - b->gpa), from, bytes);
+	return e ? e : explain_failure(g, vmm_mem_write(k->mem, b->hva + (gpa - b->gpa), from, bytes));
 }
 
 static struct err *kvm_next_data(struct guest *g, const struct mem_block *b, uint64_t gpa, uint64_t *ret_gpa,
@@ -342,7 +355,7 @@ static struct err *kvm_read_regs(struct guest *g, unsigned vcpu, struct regs *re
 	struct kvm *k = g->priv;
 	struct err *e = check_held(g);
 
-	return e ? e : kvm_host_read_regs(k->guardian, k->vcpu_fds[vcpu], ret);
+	return e ? e : explain_failure(g, kvm_host_read_regs(k->guardian, k->vcpu_fds[vcpu], ret));
 }
 
 static struct err *kvm_write_regs(struct guest *g, unsigned vcpu, const struct regs *from, const bool *changed)
@@ -350,7 +363,7 @@ static struct err *kvm_write_regs(struct guest *g, unsigned vcpu, const struct r
 	struct kvm *k = g->priv;
 	struct err *e = check_held(g);
 
-	return e ? e : kvm_host_write_regs(k->guardian, k->vcpu_fds[vcpu], from, changed);
+	return e ? e : explain_failure(g, kvm_host_write_regs(k->guardian, k->vcpu_fds[vcpu], from, changed));
 }
 
 static int kvm_poll_fd(struct guest *g)

@@ -501,7 +501,7 @@ bool tracees_release(struct tracees *ts)
 
 		if (t->state == TRACEE_GONE)
 			continue;
-		/* Anywhere else a detach fails, or takes away a signal that is being delivered; the tracer's end does not. */
+		/* Anywhere else a detach fails, or takes away a signal on its way, which the tracer's end does not. */
 		if (t->state == TRACEE_TRAPPED)
 			e = tracee_ptrace(PTRACE_DETACH, "PTRACE_DETACH", t, NULL, NULL);
 		else

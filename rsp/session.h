@@ -3,7 +3,7 @@
 #define RSP_SESSION_H
 
 #include "base/cursor.h"
-#include "rsp/packet.h"
+#include "base/packet.h"
 #include "rsp/rsp.h"
 
 /* What the files of rsp/ share; nobody else includes this. */

@@ -31,7 +31,9 @@ static int report(struct err *e)
 
 static struct err *open_target(const struct options *o, struct guest **ret)
 {
-	struct err *e = o->core ? guest_open_core(o->core, ret) : guest_open_kvm(o->pid, o->vm, ret);
+	struct err *e = o->core ? guest_open_core(o->core, ret) :
+			o->qmp	? guest_open_qemu(o->qmp, ret) :
+				  guest_open_kvm(o->pid, o->vm, ret);
 
 	if (!e)
 		(*ret)->os = linux_os_create(*ret);
@@ -40,8 +42,8 @@ static struct err *open_target(const struct options *o, struct guest **ret)
 
 static void name_target(const struct options *o, struct buf *ret)
 {
-	if (o->core)
-		buf_adds(ret, o->core);
+	if (o->core || o->qmp)
+		buf_adds(ret, o->core ? o->core : o->qmp);
 	else
 		buf_addf(ret, "process %d", (int)o->pid);
 }

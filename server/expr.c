@@ -35,11 +35,12 @@ static struct err *reg_value(struct guest *g, unsigned vcpu, const char *name, u
 
 static struct err *take_term(struct cursor *c, struct guest *g, unsigned vcpu, uint64_t *ret)
 {
-	struct cursor word;
+	struct cursor word, number;
 	struct err *e;
 	char *name;
 
 	cursor_skip_space(c);
+	number = *c;
 	if (cursor_take_char(c, '$')) {
 		word = cursor_take_until(c, " \t+-");
 		name = cursor_dup(&word);
@@ -49,8 +50,10 @@ static struct err *take_term(struct cursor *c, struct guest *g, unsigned vcpu, u
 	}
 	if (cursor_at_end(c))
 		return err_new(ERR_INVALID, "a number or $REGISTER is missing");
-	if (cursor_take_number(c, ret) && (cursor_at_end(c) || strchr(" \t+-", *c->at)))
+	if (cursor_take_number(&number, ret) && (cursor_at_end(&number) || strchr(" \t+-", *number.at))) {
+		*c = number;
 		return NULL;
+	}
 	word = cursor_take_until(c, " \t");
 	name = cursor_dup(&word);
 	e = err_new(ERR_INVALID, "'%s' is neither a number of 64 bits nor $REGISTER", name);

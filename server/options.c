@@ -44,14 +44,24 @@ static struct err *set_attach(struct options *o, const char *value)
 	return NULL;
 }
 
-static struct err *set_core(struct options *o, const char *value)
+static struct err *set_text(const char *option, const char *value, const char **ret)
 {
 	if (!*value)
-		return err_new(ERR_USAGE, "--core: the file's name is empty");
-	if (o->core)
-		return err_new(ERR_USAGE, "--core is given twice; there is one target");
-	o->core = value;
+		return err_new(ERR_USAGE, "--%s: its value is empty", option);
+	if (*ret)
+		return err_new(ERR_USAGE, "--%s is given twice; there is one target", option);
+	*ret = value;
 	return NULL;
+}
+
+static struct err *set_core(struct options *o, const char *value)
+{
+	return set_text("core", value, &o->core);
+}
+
+static struct err *set_qmp(struct options *o, const char *value)
+{
+	return set_text("qmp", value, &o->qmp);
 }
 
 static struct err *set_vm(struct options *o, const char *value)
@@ -138,6 +148,7 @@ static struct err *set_version(struct options *o, const char *value)
 static const struct option_desc table[] = {
 	{ "attach", 0, "PID", WITH_TARGET, "the guest of this KVM process", set_attach },
 	{ "core", 0, "FILE", WITH_TARGET, "the guest that this vmcore was written of", set_core },
+	{ "qmp", 0, "SOCKET", WITH_TARGET, "the guest of the QEMU with this QMP socket: PATH, HOST:PORT", set_qmp },
 	{ "vm", 0, "N", WITH_TARGET, "which VM of a process that has several, from 0", set_vm },
 	{ "once", 0, NULL, IN_SERVE, "exit when the first client has left", set_once },
 	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", set_allow_remote },
@@ -168,11 +179,11 @@ static const char *const mode_names[] = {
 
 static struct err *check_target(const struct options *o)
 {
-	if (o->pid && o->core)
-		return err_new(ERR_USAGE, "--attach and --core are both given; there is one target");
-	if (!o->pid && !o->core)
-		return err_new(ERR_USAGE, "no target: give --attach PID or --core FILE");
-	return NULL;
+	int n = (o->pid != 0) + (o->core != NULL) + (o->qmp != NULL);
+
+	if (n > 1)
+		return err_new(ERR_USAGE, "more than one of --attach, --core and --qmp is given; there is one target");
+	return n ? NULL : err_new(ERR_USAGE, "no target: give --attach PID, --core FILE or --qmp SOCKET");
 }
 
 /* n words behind the subcommand, which is words[0] but in MODE_SERVE. */
@@ -329,7 +340,7 @@ void options_usage(struct buf *out)
 		      "                                             write a vmcore\n"
 		      "vmgdbserver console TARGET [-c COMMAND]...   monitor commands at a prompt\n"
 		      "vmgdbserver list                             KVM guests of this host\n\n"
-		      "TARGET: --attach PID | --core FILE\n"
+		      "TARGET: --attach PID | --core FILE | --qmp SOCKET\n"
 		      "COMM:   :PORT, HOST:PORT, [ADDRESS]:PORT, unix:PATH or - (standard input and output)\n"
 		      "OUT:    a path, fd:N or - (standard output)\n\n"
 		      "Options, in any order:\n");

@@ -27,7 +27,8 @@ struct options {
 	enum mode mode;
 	const char *comm;      /* MODE_SERVE */
 	pid_t pid;             /* of --attach, or 0 */
-	const char *core;      /* of --core, or NULL; just one of the two where a target is needed */
+	const char *core;      /* of --core, or NULL */
+	const char *qmp;       /* of --qmp, or NULL; just one of the three where a target is needed */
 	unsigned vm;           /* which VM of the process */
 	bool once;
 	bool allow_remote;

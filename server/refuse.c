@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "rsp/packet.h"
+#include "base/packet.h"
 
 #define WAIT_MS 2000
 #define MAX_WAITING 16

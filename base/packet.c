@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "rsp/packet.h"
+#include "base/packet.h"
 
 #include <ctype.h>
+#include <string.h>
 
 #include "base/hex.h"
 #include "base/log.h"
@@ -10,6 +11,9 @@
 #define ESCAPE '}'
 #define ESCAPE_FLIP 0x20
 #define LOG_BYTES 200u
+#define RUN '*'
+#define RUN_BIAS 29
+#define RUN_MIN 3
 
 void packet_decoder_deinit(struct packet_decoder *d)
 {
@@ -94,10 +98,10 @@ enum packet_event packet_decode(struct packet_decoder *d, struct cursor *in)
 	return PACKET_NONE;
 }
 
-/* '*' starts a run in what gdb receives. */
+/* gdb would take RUN for one. */
 static bool needs_escape(char ch)
 {
-	return ch == '#' || ch == '$' || ch == ESCAPE || ch == '*';
+	return ch == '#' || ch == '$' || ch == ESCAPE || ch == RUN;
 }
 
 void packet_encode(struct buf *out, const void *payload, size_t bytes)
@@ -119,6 +123,32 @@ void packet_encode(struct buf *out, const void *payload, size_t bytes)
 	for (size_t i = start; i < out->len; i++)
 		sum += (uint8_t)out->data[i];
 	buf_addf(out, "#%02x", sum);
+}
+
+/* Behind a character and '*' stands how often more it comes, plus 29, as a printable character. */
+static bool expand_run(struct cursor *c, struct buf *ret)
+{
+	int more = cursor_at_end(c) ? 0 : (unsigned char)*c->at++ - RUN_BIAS;
+	char ch;
+
+	if (more < RUN_MIN || !ret->len)
+		return false;
+	ch = ret->data[ret->len - 1];
+	memset(buf_extend(ret, (size_t)more), ch, (size_t)more);
+	return true;
+}
+
+bool packet_expand(const void *payload, size_t bytes, struct buf *ret)
+{
+	struct cursor c = cursor_of(payload, bytes);
+
+	while (!cursor_at_end(&c) && ret->len <= PACKET_MAX_BYTES) {
+		if (!cursor_take_char(&c, RUN))
+			buf_addch(ret, *c.at++);
+		else if (!expand_run(&c, ret))
+			return false;
+	}
+	return ret->len <= PACKET_MAX_BYTES;
 }
 
 bool packet_take_binary(struct cursor *c, struct buf *ret)

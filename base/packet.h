@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#ifndef RSP_PACKET_H
-#define RSP_PACKET_H
+#ifndef BASE_PACKET_H
+#define BASE_PACKET_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
  */
 
 /*
- * The longest payload taken, escapes included; what PacketSize announces.
+ * The longest payload taken, escapes included; what our PacketSize announces.
  * Memory replies of up to this many digits are sent.
  */
 #define PACKET_MAX_BYTES 0x40000u
@@ -52,10 +52,16 @@ enum packet_event packet_decode(struct packet_decoder *d, struct cursor *in);
 /* Appends the frame of a payload. '#', '$', '}' and '*' are escaped in it. */
 void packet_encode(struct buf *out, const void *payload, size_t bytes);
 
+/*
+ * Undoes the run lengths in a payload, which a stub may send; false when one
+ * stands behind nothing or is cut off, or *ret would be over PACKET_MAX_BYTES.
+ */
+bool packet_expand(const void *payload, size_t bytes, struct buf *ret);
+
 /* Takes everything that is left as escaped binary; false when an escape is cut off. */
 bool packet_take_binary(struct cursor *c, struct buf *ret);
 
-/* One line of the packet log, with --debug. way: "<-" from the client, "->" to it. */
+/* One line of the packet log, with --debug. way: "<-" from the other side, "->" to it. */
 void packet_log(const char *way, const void *payload, size_t bytes);
 
 #endif
