@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <assert.h>
+#include <check.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arch/x86_64/x86_64.h"
+#include "dump/dump.h"
+#include "guest/backends.h"
+#include "guest/os.h"
+#include "linux/linux.h"
+#include "tests/fake_guest.h"
+
+#define PAGE 4096u
+
+static char dir[64];
+static char path[128];
+
+static void set_up(void)
+{
+	strcpy(dir, "/tmp/check_core.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/core", dir);
+}
+
+static void tear_down(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static void ok(struct err *e)
+{
+	ck_assert_msg(!e, "%s", e ? err_text(e) : "");
+}
+
+static void write_file(const void *data, size_t bytes)
+{
+	FILE *f = fopen(path, "wb");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(data, 1, bytes, f), bytes);
+	fclose(f);
+}
+
+static struct guest *open_core(void)
+{
+	struct guest *g = NULL;
+
+	ok(guest_open_core(path, &g));
+	return g;
+}
+
+static void open_fails(enum err_code code, const char *text)
+{
+	struct guest *g = NULL;
+	struct err *e = guest_open_core(path, &g);
+
+	ck_assert_ptr_nonnull(e);
+	ck_assert_msg(err_code(e) == code && strstr(err_text(e), text) && strstr(err_text(e), path) &&
+		      !strchr(err_text(e), '\n'), "code %d, text %s", (int)err_code(e), err_text(e));
+	err_destroy(e);
+}
+
+/* ---- cores written by hand, from the ELF specification and the kernel's elf_prstatus ---- */
+
+#define PRSTATUS_BYTES 336u
+#define PRSTATUS_PID 32u
+#define PRSTATUS_RIP (112u + 16 * 8)
+#define QEMU_BYTES 440u
+#define QEMU_RIP (8u + 16 * 8)
+#define QEMU_CR3 (392u + 3 * 8)
+
+struct load {
+	uint64_t vaddr, paddr, offset, filesz, memsz;
+};
+
+/*
+ * An x86_64 core of up to 8 loads: headers, then notes, then at 0x1000 the
+ * data, in which each 8 bytes are their file offset.
+ */
+struct made {
+	Elf64_Ehdr ehdr;
+	Elf64_Phdr phdrs[9];
+	uint8_t notes[0x1000 - sizeof(Elf64_Ehdr) - 9 * sizeof(Elf64_Phdr)];
+	uint64_t data[4 * PAGE / 8];
+};
+
+static_assert(offsetof(struct made, data) == 0x1000, "data starts at a page");
+
+static void add_note(struct made *m, const char *owner, uint32_t type, const void *desc, uint32_t bytes)
+{
+	Elf64_Nhdr h = { (uint32_t)strlen(owner) + 1, bytes, type };
+	uint8_t *at = m->notes + m->phdrs[0].p_filesz;
+
+	memcpy(at, &h, sizeof(h));
+	memcpy(at + sizeof(h), owner, h.n_namesz);
+	memcpy(at + sizeof(h) + ALIGN_UP(h.n_namesz, 4u), desc, bytes);
+	m->phdrs[0].p_filesz += sizeof(h) + ALIGN_UP(h.n_namesz, 4u) + ALIGN_UP(bytes, 4u);
+	ck_assert_uint_le(m->phdrs[0].p_filesz, sizeof(m->notes));
+}
+
+static void add_prstatus(struct made *m, uint32_t pid, uint64_t rip)
+{
+	uint8_t desc[PRSTATUS_BYTES] = { 0 };
+
+	memcpy(desc + PRSTATUS_PID, &pid, 4);
+	memcpy(desc + PRSTATUS_RIP, &rip, 8);
+	add_note(m, "CORE", NT_PRSTATUS, desc, sizeof(desc));
+}
+
+static void add_qemu(struct made *m, uint64_t rip, uint64_t cr3)
+{
+	uint8_t desc[QEMU_BYTES] = { 1, 0, 0, 0, QEMU_BYTES & 0xff, QEMU_BYTES >> 8 };
+
+	memcpy(desc + QEMU_RIP, &rip, 8);
+	memcpy(desc + QEMU_CR3, &cr3, 8);
+	add_note(m, "QEMU", 0, desc, sizeof(desc));
+}
+
+static void add_load(struct made *m, const struct load *l)
+{
+	m->phdrs[m->ehdr.e_phnum++] = (Elf64_Phdr){
+		.p_type = PT_LOAD, .p_vaddr = l->vaddr, .p_paddr = l->paddr, .p_offset = l->offset,
+		.p_filesz = l->filesz, .p_memsz = l->memsz,
+	};
+}
+
+/* Headers and one vCPU's PRSTATUS; no load yet. */
+static struct made *make(void)
+{
+	struct made *m = calloc(1, sizeof(*m));
+
+	memcpy(m->ehdr.e_ident, ELFMAG "\2\1\1", SELFMAG + 3);
+	m->ehdr.e_type = ET_CORE;
+	m->ehdr.e_machine = EM_X86_64;
+	m->ehdr.e_version = 1;
+	m->ehdr.e_phoff = sizeof(m->ehdr);
+	m->ehdr.e_ehsize = sizeof(m->ehdr);
+	m->ehdr.e_phentsize = sizeof(Elf64_Phdr);
+	m->ehdr.e_phnum = 1;
+	m->phdrs[0].p_type = PT_NOTE;
+	m->phdrs[0].p_offset = offsetof(struct made, notes);
+	for (size_t i = 0; i < ARRAY_LEN(m->data); i++)
+		m->data[i] = offsetof(struct made, data) + 8 * i;
+	add_prstatus(m, 100, 0x1111);
+	return m;
+}
+
+static struct guest *open_made(struct made *m)
+{
+	write_file(m, sizeof(*m));
+	free(m);
+	return open_core();
+}
+
+static uint64_t word_at(struct guest *g, uint64_t gpa)
+{
+	struct phys_reader mem = guest_phys_reader(g);
+	uint64_t word = 1;
+
+	ok(mem.read(mem.ctx, gpa, &word, sizeof(word)));
+	return word;
+}
+
+START_TEST(memory_is_where_the_headers_say)
+{
+	struct made *m = make();
+	struct guest *g;
+	uint64_t gpa = 0, bytes = 0;
+
+	add_load(m, &(struct load){ 0, 0x10000, 0x2000, PAGE, 2 * PAGE }); /* half of it zeros */
+	add_load(m, &(struct load){ 0, 0x8000, 0x1000, PAGE, PAGE });
+	add_load(m, &(struct load){ 0, 0x12000, 0x3000, PAGE, PAGE });	   /* adjoins */
+	add_load(m, &(struct load){ 0, UINT64_MAX, 0x1000, PAGE, PAGE });  /* virtual only */
+	add_load(m, &(struct load){ 0, 0x40000, UINT64_MAX, 0, PAGE });	   /* filtered by QEMU */
+	add_load(m, &(struct load){ 0, 0x50000, 0x1000, 0, 0 });
+	g = open_made(m);
+	ck_assert_uint_eq(g->n_blocks, 2);
+	ck_assert_uint_eq(g->blocks[0].gpa, 0x8000);
+	ck_assert_uint_eq(g->blocks[0].bytes, PAGE);
+	ck_assert_uint_eq(g->blocks[1].gpa, 0x10000);
+	ck_assert_uint_eq(g->blocks[1].bytes, 3 * PAGE);
+	ck_assert_uint_eq(word_at(g, 0x8000), 0x1000);
+	ck_assert_uint_eq(word_at(g, 0x10ff8), 0x2ff8);
+	ck_assert_uint_eq(word_at(g, 0x11000), 0);
+	ck_assert_uint_eq(word_at(g, 0x12000), 0x3000);
+	ck_assert_uint_eq(word_at(g, 0x11ffc), 0x300000000000);
+	ok(guest_next_data(g, 0x11000, 0, &gpa, &bytes));
+	ck_assert_uint_eq(gpa, 0x12000);
+	ck_assert_uint_eq(bytes, PAGE);
+	guest_destroy(g);
+}
+END_TEST
+
+START_TEST(loads_of_the_same_frames_are_one)
+{
+	struct made *m = make();
+	struct guest *g;
+
+	add_load(m, &(struct load){ 0xffff888000000000, 0, 0x1000, 3 * PAGE, 3 * PAGE });
+	add_load(m, &(struct load){ 0xffffffff81000000, PAGE, 0x2000, PAGE, PAGE });
+	add_load(m, &(struct load){ 0x400000, 2 * PAGE, 0x3000, 2 * PAGE, 2 * PAGE });
+	g = open_made(m);
+	ck_assert_uint_eq(g->n_blocks, 1);
+	ck_assert_uint_eq(g->blocks[0].bytes, 4 * PAGE);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_uint_eq(word_at(g, i * PAGE), 0x1000 + i * PAGE);
+	guest_destroy(g);
+}
+END_TEST
+
+/* As in /proc/vmcore and what makedumpfile makes of it: the kernel's image is there twice. */
+START_TEST(copies_that_agree_are_one)
+{
+	struct made *m = make();
+	struct guest *g;
+
+	memcpy((char *)m + 0x3000, (char *)m + 0x2000, PAGE);
+	memset((char *)m + 0x4000, 0, PAGE);
+	add_load(m, &(struct load){ 0, 0, 0x1000, 2 * PAGE, 2 * PAGE });
+	add_load(m, &(struct load){ 0, PAGE, 0x3000, PAGE, 3 * PAGE });
+	add_load(m, &(struct load){ 0, 3 * PAGE, 0x4000, PAGE, 2 * PAGE });
+	g = open_made(m);
+	ck_assert_uint_eq(g->n_blocks, 1);
+	ck_assert_uint_eq(g->blocks[0].bytes, 5 * PAGE);
+	ck_assert_uint_eq(word_at(g, PAGE), 0x2000);
+	ck_assert_uint_eq(word_at(g, 2 * PAGE), 0);
+	guest_destroy(g);
+}
+END_TEST
+
+START_TEST(loads_that_contradict)
+{
+	struct made *m = make();
+
+	add_load(m, &(struct load){ 0, 0, 0x1000, 2 * PAGE, 2 * PAGE });
+	add_load(m, &(struct load){ 0, PAGE, 0x3000, PAGE, PAGE });
+	write_file(m, sizeof(*m));
+	free(m);
+	open_fails(ERR_INVALID, "two of its loads differ near physical address 0x1000");
+}
+END_TEST
+
+START_TEST(notes_find_their_vcpus)
+{
+	static const char info[] = "OSRELEASE=6.1\nPAGESIZE=4096\n";
+	struct made *m = make();
+	struct guest *g;
+	const struct regs *regs;
+	uint64_t value;
+	uint32_t pid;
+	size_t bytes;
+
+	add_prstatus(m, 200, 0x2222);
+	add_note(m, "OTHER", NT_PRSTATUS, info, 5);
+	add_qemu(m, 0x1111, 0xaaaa000);
+	add_qemu(m, 0x2222, 0xbbbb000);
+	add_qemu(m, 0x3333, 0xcccc000); /* of no vCPU */
+	add_note(m, "VMCOREINFO", 0, info, sizeof(info) - 1);
+	add_load(m, &(struct load){ 0, 0, 0x1000, PAGE, PAGE });
+	g = open_made(m);
+	ck_assert_uint_eq(g->n_vcpus, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		ok(guest_regs(g, i, &regs));
+		ck_assert(regs_get(regs, X86_RIP, &value) && value == (i ? 0x2222 : 0x1111));
+		ck_assert(regs_get(regs, X86_CR3, &value) && value == (i ? 0xbbbb000 : 0xaaaa000));
+		ck_assert(g->ops->vcpu_pid(g, i, &pid) && pid == (i ? 200 : 100));
+	}
+	ck_assert_str_eq(g->ops->name, "core");
+	ck_assert_int_eq(memcmp(g->ops->vmcoreinfo(g, &bytes), info, sizeof(info) - 1), 0);
+	ck_assert_uint_eq(bytes, sizeof(info) - 1);
+	guest_destroy(g);
+}
+END_TEST
+
+START_TEST(a_core_is_read_only_and_stopped)
+{
+	struct made *m = make();
+	struct guest *g;
+	struct err *e;
+
+	add_load(m, &(struct load){ 0, 0, 0x1000, PAGE, PAGE });
+	g = open_made(m);
+	ck_assert_int_eq(g->state, GUEST_STOPPED);
+	ok(guest_stop(g));
+	e = guest_resume(g);
+	ck_assert(e && err_code(e) == ERR_UNSUPPORTED);
+	err_destroy(e);
+	e = guest_write_phys(g, 0, "x", 1);
+	ck_assert(e && err_code(e) == ERR_UNSUPPORTED);
+	err_destroy(e);
+	guest_destroy(g);
+}
+END_TEST
+
+START_TEST(a_core_that_shrinks)
+{
+	struct made *m = make();
+	struct phys_reader mem;
+	struct guest *g;
+	struct err *e;
+	char c;
+
+	add_load(m, &(struct load){ 0, 0, 0x1000, 2 * PAGE, 2 * PAGE });
+	g = open_made(m);
+	ck_assert_int_eq(truncate(path, 0x2000), 0);
+	mem = guest_phys_reader(g);
+	e = mem.read(mem.ctx, PAGE, &c, 1);
+	ck_assert(e && err_code(e) == ERR_GONE);
+	err_destroy(e);
+	ck_assert_uint_eq(word_at(g, 0), 0x1000);
+	guest_destroy(g);
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+static void not_core(struct made *m)
+{
+	m->ehdr.e_type = ET_EXEC;
+}
+
+static void other_machine(struct made *m)
+{
+	m->ehdr.e_machine = EM_SPARCV9;
+}
+
+static void other_class(struct made *m)
+{
+	m->ehdr.e_ident[EI_CLASS] = 3;
+}
+
+static void other_order(struct made *m)
+{
+	m->ehdr.e_ident[EI_DATA] = 0;
+}
+
+static void no_loads(struct made *m)
+{
+	m->ehdr.e_phnum = 1;
+}
+
+static void no_prstatus(struct made *m)
+{
+	m->phdrs[0].p_filesz = 0;
+}
+
+static void phdrs_outside(struct made *m)
+{
+	m->ehdr.e_phoff = sizeof(*m) - 10;
+}
+
+static void phdrs_overflow(struct made *m)
+{
+	m->ehdr.e_phoff = UINT64_MAX - 10;
+}
+
+static void phdr_size(struct made *m)
+{
+	m->ehdr.e_phentsize = 32;
+}
+
+static void no_section(struct made *m)
+{
+	m->ehdr.e_phnum = PN_XNUM;
+}
+
+static void section_outside(struct made *m)
+{
+	m->ehdr.e_phnum = PN_XNUM;
+	m->ehdr.e_shoff = sizeof(*m) - 1;
+}
+
+static void load_truncated(struct made *m)
+{
+	m->phdrs[1].p_filesz = m->phdrs[1].p_memsz = 5 * PAGE;
+}
+
+static void load_overflow(struct made *m)
+{
+	m->phdrs[1].p_offset = UINT64_MAX - 10;
+}
+
+static void load_too_long(struct made *m)
+{
+	m->phdrs[1].p_filesz = 2 * PAGE;
+}
+
+static void load_past_the_end(struct made *m)
+{
+	m->phdrs[1].p_paddr = UINT64_MAX - 10;
+}
+
+static void notes_outside(struct made *m)
+{
+	m->phdrs[0].p_filesz = sizeof(*m);
+}
+
+static void note_cut_off(struct made *m)
+{
+	m->phdrs[0].p_filesz -= 4;
+}
+
+static void note_size(struct made *m)
+{
+	memset(m->notes + 4, 0xff, 4);
+}
+
+static const struct {
+	void (*spoil)(struct made *m);
+	enum err_code code;
+	const char *text;
+} REFUSALS[] = {
+	{ not_core, ERR_INVALID, "is an ELF file but no core" },
+	{ other_machine, ERR_UNSUPPORTED, "an architecture that is not supported (ELF machine 43)" },
+	{ other_class, ERR_INVALID, "ELF class 3" },
+	{ other_order, ERR_INVALID, "byte order 0" },
+	{ no_loads, ERR_INVALID, "holds no memory" },
+	{ no_prstatus, ERR_INVALID, "holds no vCPU" },
+	{ phdrs_outside, ERR_INVALID, "is truncated" },
+	{ phdrs_overflow, ERR_INVALID, "is corrupt" },
+	{ phdr_size, ERR_INVALID, "is corrupt" },
+	{ no_section, ERR_INVALID, "is corrupt" },
+	{ section_outside, ERR_INVALID, "is truncated" },
+	{ load_truncated, ERR_INVALID, "should have at least 24576 bytes and has 20480" },
+	{ load_overflow, ERR_INVALID, "is corrupt" },
+	{ load_too_long, ERR_INVALID, "is corrupt" },
+	{ load_past_the_end, ERR_INVALID, "is corrupt" },
+	{ notes_outside, ERR_INVALID, "is truncated" },
+	{ note_cut_off, ERR_INVALID, "one of its notes is cut off" },
+	{ note_size, ERR_INVALID, "one of its notes is cut off" },
+};
+
+START_TEST(corrupt_headers)
+{
+	struct made *m = make();
+
+	add_load(m, &(struct load){ 0, 0, 0x1000, PAGE, PAGE });
+	REFUSALS[_i].spoil(m);
+	write_file(m, sizeof(*m));
+	free(m);
+	open_fails(REFUSALS[_i].code, REFUSALS[_i].text);
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	enum err_code code;
+	const char *refusal;
+} FORMATS[] = {
+	{ "", ERR_INVALID, "is no ELF file" },
+	{ "\177EL", ERR_INVALID, "is no ELF file" },
+	{ "#!/bin/sh", ERR_INVALID, "is no ELF file" },
+	{ "KDUMP   \6", ERR_UNSUPPORTED, "kdump-compressed" },
+	{ "makedumpfile\0\0\0\0\0\1", ERR_UNSUPPORTED, "makedumpfile -R" },
+};
+
+START_TEST(other_formats)
+{
+	write_file(FORMATS[_i].text, strlen(FORMATS[_i].text));
+	open_fails(FORMATS[_i].code, FORMATS[_i].refusal);
+}
+END_TEST
+
+START_TEST(no_file)
+{
+	open_fails(ERR_SYSTEM, "No such file");
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	open_fails(ERR_INVALID, "no regular file");
+}
+END_TEST
+
+/* Every length up to the data, and each byte of the headers wrong in two ways: an answer, no crash. */
+START_TEST(cut_and_garbled_at_every_byte)
+{
+	struct made *m = make();
+	size_t head = offsetof(struct made, notes) + 2 * 12 + PRSTATUS_BYTES + QEMU_BYTES + 40;
+
+	add_qemu(m, 0x1111, 0x1000);
+	add_load(m, &(struct load){ 0, 0, 0x1000, PAGE, PAGE });
+	for (size_t i = 0; i < head; i++) {
+		uint8_t *byte = (uint8_t *)m + i, was = *byte;
+
+		write_file(m, i);
+		open_fails(ERR_INVALID, i < SELFMAG ? "no ELF file" : "is truncated");
+		for (unsigned how = 1; how < 256; how += 127) {
+			struct guest *g = NULL;
+			struct err *e;
+
+			*byte = (uint8_t)(was ^ how);
+			write_file(m, sizeof(*m));
+			e = guest_open_core(path, &g);
+			err_destroy(e);
+			if (!e)
+				guest_destroy(g);
+		}
+		*byte = was;
+	}
+	free(m);
+}
+END_TEST
+
+/* ---- dump(core(dump)) ---- */
+
+static void dump_to(struct guest *g, bool paging, const char *to)
+{
+	struct dump_options opt = { .paging = paging };
+	struct guest_image *img = NULL;
+	struct dump_plan *p = NULL;
+	struct dump_sink *s = NULL;
+	struct dump_job *job;
+
+	ok(guest_image_create(g, &img));
+	ok(dump_plan_create(img, &opt, &p));
+	ok(dump_sink_open_path(to, dump_plan_data_bytes(p), &s));
+	job = dump_job_create(p, s);
+	while (dump_job_step(job))
+		;
+	ck_assert_ptr_null(dump_job_error(job));
+	dump_job_destroy(job);
+	guest_image_destroy(img);
+}
+
+/* Leaves its vCPUs as they are in one mode: 32-bit ones have their own notes. */
+static struct guest *source(int kind)
+{
+	struct guest *g = fake_guest_create(kind & 2 ? 3 : 1);
+
+	if (kind & 4)
+		for (unsigned i = 0; i < g->n_vcpus; i++) {
+			regs_set(fake_of(g)->regs[i], X86_EFER, 0);
+			regs_set(fake_of(g)->regs[i], X86_CR0, 0);
+			regs_set(fake_of(g)->regs[i], X86_CR4, 0);
+		}
+	return g;
+}
+
+START_TEST(a_dump_of_a_core_is_the_same_file)
+{
+	struct guest *g = source(_i);
+	char again[160], command[400];
+
+	snprintf(again, sizeof(again), "%s/again", dir);
+	dump_to(g, _i & 1, path);
+	guest_destroy(g);
+	g = open_core();
+	g->os = linux_os_create(g);
+	dump_to(g, _i & 1, again);
+	guest_destroy(g);
+	snprintf(command, sizeof(command), "cmp %s %s", path, again);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+START_TEST(a_core_has_what_the_guest_had)
+{
+	struct guest *g = source(2), *core;
+	struct mapping m;
+
+	dump_to(g, false, path);
+	core = open_core();
+	ck_assert_uint_eq(core->n_vcpus, g->n_vcpus);
+	ck_assert_uint_eq(core->n_blocks, g->n_blocks);
+	for (size_t b = 0; b < g->n_blocks; b++) {
+		ck_assert_uint_eq(core->blocks[b].gpa, g->blocks[b].gpa);
+		ck_assert_uint_eq(core->blocks[b].bytes, g->blocks[b].bytes);
+		for (uint64_t i = 0; i < g->blocks[b].bytes; i += 8)
+			ck_assert_uint_eq(word_at(core, g->blocks[b].gpa + i), word_at(g, g->blocks[b].gpa + i));
+	}
+	ok(guest_translate(core, 0, FAKE_GVA, &m));
+	ck_assert_uint_eq(m.gpa, FAKE_GVA_GPA);
+	guest_destroy(core);
+	guest_destroy(g);
+}
+END_TEST
+
+/* The file's holes are the guest's untouched pages. */
+START_TEST(holes_hold_no_data)
+{
+	const struct mem_block block = { .gpa = 0x10000000, .bytes = 16u << 20 };
+	struct guest *g = fake_create(&arch_x86_64, ORDER_LITTLE, 1, &block, 1);
+	uint64_t gpa = 0, bytes = 0;
+
+	for (unsigned r = 0; r < X86_N_REGS; r++)
+		regs_set(fake_of(g)->regs[0], r, 0);
+	*fake_at(g, 0x10800000) = 1;
+	dump_to(g, false, path);
+	guest_destroy(g);
+	g = open_core();
+	ok(guest_next_data(g, 0, 0, &gpa, &bytes));
+	ck_assert_uint_le(gpa, 0x10800000);
+	ck_assert_uint_ge(gpa, 0x10000000 + (7u << 20));
+	ck_assert_uint_le(bytes, 2u << 20);
+	ok(guest_next_data(g, gpa + bytes, 0, &gpa, &bytes));
+	ck_assert_uint_eq(bytes, 0);
+	guest_destroy(g);
+}
+END_TEST
+
+static Suite *core_suite(void)
+{
+	Suite *s = suite_create("core");
+	TCase *t = tcase_create("core");
+
+	tcase_add_checked_fixture(t, set_up, tear_down);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, memory_is_where_the_headers_say);
+	tcase_add_test(t, loads_of_the_same_frames_are_one);
+	tcase_add_test(t, copies_that_agree_are_one);
+	tcase_add_test(t, loads_that_contradict);
+	tcase_add_test(t, notes_find_their_vcpus);
+	tcase_add_test(t, a_core_is_read_only_and_stopped);
+	tcase_add_test(t, a_core_that_shrinks);
+	tcase_add_loop_test(t, corrupt_headers, 0, ARRAY_LEN(REFUSALS));
+	tcase_add_loop_test(t, other_formats, 0, ARRAY_LEN(FORMATS));
+	tcase_add_test(t, no_file);
+	tcase_add_test(t, cut_and_garbled_at_every_byte);
+	tcase_add_loop_test(t, a_dump_of_a_core_is_the_same_file, 0, 8);
+	tcase_add_test(t, a_core_has_what_the_guest_had);
+	tcase_add_test(t, holes_hold_no_data);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	SRunner *sr = srunner_create(core_suite());
+	int failed;
+
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,1174 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/x86_64/x86_64.h"
+#include "base/alloc.h"
+#include "base/hex.h"
+#include "rsp/session.h"
+#include "tests/fake_guest.h"
+
+/* ---- a session on the fake guest ---- */
+
+struct fixture {
+	struct guest *g;
+	struct rsp_session *s;
+};
+
+static void monitor(void *arg, struct rsp_session *s, const char *command)
+{
+	(void)arg;
+	if (!strncmp(command, "echo ", 5)) {
+		rsp_session_console(s, command + 5, strlen(command + 5));
+		rsp_session_monitor_done(s, NULL);
+	} else if (strcmp(command, "wait") != 0) {
+		rsp_session_monitor_done(s, err_new(ERR_USAGE, "no command #1 of that name"));
+	}
+}
+
+static struct fixture fixture_of(struct guest *g)
+{
+	const struct rsp_host host = { .monitor = monitor };
+
+	return (struct fixture){ g, rsp_session_create(g, &host) };
+}
+
+static struct fixture fixture_new(void)
+{
+	return fixture_of(fake_guest_create(2));
+}
+
+static void fixture_end(struct fixture *f)
+{
+	rsp_session_destroy(f->s);
+	guest_destroy(f->g);
+}
+
+static void add_frame(struct buf *out, const char *payload, size_t bytes)
+{
+	unsigned sum = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		sum += (unsigned char)payload[i];
+	buf_addch(out, '$');
+	buf_add(out, payload, bytes);
+	buf_addf(out, "#%02x", sum & 0xff);
+}
+
+static void send(struct fixture *f, const char *payload)
+{
+	struct buf frame = { 0 };
+
+	add_frame(&frame, payload, strlen(payload));
+	rsp_session_input(f->s, frame.data, frame.len);
+	buf_deinit(&frame);
+}
+
+/* The next frame of c, escapes and all; its checksum must be right. */
+static char *take_frame(struct cursor *c)
+{
+	struct cursor body, digits;
+	struct buf again = { 0 };
+	const char *start = c->at;
+
+	ck_assert_msg(cursor_take_char(c, '$'), "no packet");
+	body = cursor_take_until(c, "#");
+	digits = *c;
+	ck_assert_uint_ge(cursor_left(&digits), 3);
+	c->at += 3;
+	add_frame(&again, body.at, cursor_left(&body));
+	ck_assert_mem_eq(start, again.data, again.len);
+	buf_deinit(&again);
+	return cursor_dup(&body);
+}
+
+/* What the session has sent since the last call, which is an ack and one packet; caller frees. */
+static char *answer(struct fixture *f)
+{
+	struct buf *out = rsp_session_output(f->s);
+	struct cursor c = cursor_of(buf_str(out), out->len);
+	char *payload;
+
+	cursor_take_char(&c, '+');
+	payload = take_frame(&c);
+	ck_assert(cursor_at_end(&c));
+	buf_reset(out);
+	return payload;
+}
+
+static char *ask(struct fixture *f, const char *payload)
+{
+	send(f, payload);
+	return answer(f);
+}
+
+static void expect(struct fixture *f, const char *payload, const char *want)
+{
+	char *got = ask(f, payload);
+
+	ck_assert_str_eq(got, want);
+	free(got);
+}
+
+static void expect_silence(struct fixture *f)
+{
+	ck_assert_uint_eq(rsp_session_output(f->s)->len, 0);
+}
+
+/* ---- bytes in, bytes out: whole, split at every byte, and byte by byte ---- */
+
+static void feed(struct fixture *f, const char *data, size_t bytes, struct buf *out)
+{
+	rsp_session_input(f->s, data, bytes);
+	buf_add(out, rsp_session_output(f->s)->data, rsp_session_output(f->s)->len);
+	buf_reset(rsp_session_output(f->s));
+}
+
+static void replay_split(const struct buf *in, size_t at, struct buf *out)
+{
+	struct fixture f = fixture_new();
+
+	feed(&f, in->data, at, out);
+	feed(&f, in->data + at, in->len - at, out);
+	fixture_end(&f);
+}
+
+static void replay_bytes(const struct buf *in, struct buf *out)
+{
+	struct fixture f = fixture_new();
+
+	for (size_t i = 0; i < in->len; i++)
+		feed(&f, in->data + i, 1, out);
+	fixture_end(&f);
+}
+
+static void assert_same(const struct buf *a, const struct buf *b)
+{
+	ck_assert_uint_eq(a->len, b->len);
+	ck_assert_mem_eq(buf_str(a), buf_str(b), a->len);
+}
+
+/* However the input is cut, the output is the same; it is left in *whole. */
+static void replay_all_ways(const struct buf *in, struct buf *whole)
+{
+	struct buf out = { 0 };
+
+	replay_split(in, in->len, whole);
+	for (size_t at = 1; at < in->len; at++) {
+		replay_split(in, at, &out);
+		assert_same(&out, whole);
+		buf_reset(&out);
+	}
+	replay_bytes(in, &out);
+	assert_same(&out, whole);
+	buf_deinit(&out);
+}
+
+static const struct {
+	const char *in, *out;
+} raw_cases[] = {
+	{ "$qC#b4", "+$QC1#c5" },
+	{ "+$qC#B4", "+$QC1#c5" },
+	{ "$#00", "+$#00" },
+	{ "$qC#b5", "-" },
+	{ "$qC#zz", "-" },
+	{ "$qC#b5$qC#b4", "-+$QC1#c5" },
+	{ "-", "" },
+	{ "$qC#b4-", "+$QC1#c5$QC1#c5" },
+	{ "$qC#b4--", "+$QC1#c5$QC1#c5$QC1#c5" },
+	{ "noise\r\n#00$qC#b4 ", "+$QC1#c5" },
+	{ "$qThre$qC#b4", "+$QC1#c5" },
+	{ "$qC#$qC#b4", "+$QC1#c5" },
+	{ "\003$qC#b4\003", "+$QC1#c5" },
+	{ "$q*C#de", "+$#00" },
+	{ "$q*!C#ff", "+$#00" },
+	{ "$QStartNoAckMode#b0+$qC#b4+-", "+$OK#9a$QC1#c5" },
+	{ "$QStartNoAckMode#b0$qC#00", "+$OK#9a$QC1#c5" },
+	{ "$k#6b$qC#b4", "+" },
+	{ "$D#44$qC#b4", "+$OK#9a" },
+};
+
+START_TEST(test_raw)
+{
+	struct buf in = { 0 }, out = { 0 };
+
+	buf_adds(&in, raw_cases[_i].in);
+	replay_all_ways(&in, &out);
+	ck_assert_str_eq(buf_str(&out), raw_cases[_i].out);
+	buf_deinit(&in);
+	buf_deinit(&out);
+}
+END_TEST
+
+/* ---- transcripts ---- */
+
+/*
+ * send: a payload; INTERRUPT: that byte; MORE: nothing, another reply is due.
+ * want: the reply; with '~' at its end what it starts with; NULL: none comes.
+ */
+struct step {
+	const char *send, *want;
+};
+
+#define INTERRUPT "\003"
+#define MORE ""
+#define MAX_STEPS 24
+
+#define STOP_1 "thread:1;core:0;10:3031323334353637;7:15161718191a1b1c;6:1213141516171819;"
+#define STOP_2 "thread:2;core:1;10:7071727374757677;7:55565758595a5b5c;6:5253545556575859;"
+
+static const struct step transcripts[][MAX_STEPS] = {
+	{
+		{ "qSupported:multiprocess+;swbreak+;xmlRegisters=i386",
+		  "PacketSize=40000;QStartNoAckMode+;qXfer:features:read+;qXfer:memory-map:read+;"
+		  "qXfer:threads:read+;vContSupported+;binary-upload+" },
+		{ "vMustReplyEmpty", "" },
+		{ "QStartNoAckMode", "OK" },
+		{ "!", "OK" },
+		{ "Hg0", "OK" },
+		{ "qTStatus", "" },
+		{ "?", "T05" STOP_1 },
+		{ "qAttached", "1" },
+		{ "qAttached:a410", "1" },
+		{ "qOffsets", "" },
+		{ "qSymbol::", "OK" },
+		{ "Hc-1", "OK" },
+		{ "qC", "QC1" },
+		{ "vCont?", "vCont;c;C;s;S;t" },
+		{ "D;1", "OK" },
+	},
+	{
+		{ "qSupported", "PacketSize=~" },
+		{ "qSupported:error-message+", "PacketSize=40000;~" },
+		{ "m10000,1", "E.no guest memory at physical address 0x10000~" },
+		{ "x10000,1", "E.~" },
+		{ "qRcmd,78", "E.no command ?1 of that name" },
+		{ "qSupported:error-message-;", "PacketSize=40000;~" },
+		{ "m10000,1", "E0e" },
+		{ "qSupported,x", "E.malformed packet" },
+	},
+	{ /* memory, by virtual addresses */
+		{ "m5000,8", "5051525354555657" },
+		{ "mffffffff81000000,8", "5051525354555657" },
+		{ "M5000,2:Ff01", "OK" },
+		{ "mffffffff81000000,4", "ff015253" },
+		{ "Mffffffff81000ffe,2:4142", "OK" },
+		{ "m5ffe,2", "4142" },
+		{ "m0000000000000000020,1", "20" },
+		{ "m20000,3", "000102" },
+		{ "mfffff000,2", "f0f1" },
+	},
+	{ /* the bytes before the first that cannot be read */
+		{ "mfffe,10", "0100" },
+		{ "mffffffff81000ffc,8", "a3a2a1a0" },
+		{ "mffffffff81001000,1", "E0e" },
+		{ "m20ffe,ffffffffffffffff", "f1f0" },
+		{ "xffffffff81000ffc,8", "b\xa3\xa2\xa1\xa0" },
+		{ "x20ffe,100000000", "b\xf1\xf0" },
+		{ "x20,10", "b !\"}\003}\004%&'()}\n+,-./" },
+		{ "x7c,3", "b|}]~" "~" },
+		{ "x10000,1", "E0e" },
+		{ "x0,0", "b" },
+		{ "M20ffe,4:00000000", "E.~" },
+		{ "m20ffe,2", "f1f0" },
+		{ "Mffffffff81000ffe,4:00000000", "E.~" },
+		{ "m5ffe,2", "a1a0" },
+	},
+	{ /* binary writes */
+		{ "X5000,0:", "OK" },
+		{ "X5000,5:a}\003}\004}]}\n", "OK" },
+		{ "m5000,6", "6123247d2a55" },
+		{ "X5000,2:abc", "E.malformed packet" },
+		{ "X5000,2:a", "E.malformed packet" },
+		{ "X5000,1:}", "E.malformed packet" },
+		{ "X5000,1", "E.malformed packet" },
+		{ "X,1:a", "E.malformed packet" },
+		{ "X10000,1:a", "E.~" },
+		{ "m5000,2", "6123" },
+	},
+	{ /* garbage */
+		{ "m", "E16" },
+		{ "m5000", "E16" },
+		{ "m5000,", "E16" },
+		{ "m5000,0", "E16" },
+		{ "m5000,1x", "E16" },
+		{ "m5000,1,1", "E16" },
+		{ "mxyz,1", "E16" },
+		{ "m-1,1", "E16" },
+		{ "m10000000000000000,1", "E16" },
+		{ "m0,10000000000000000", "E16" },
+		{ "x5000", "E16" },
+		{ "M5000,1:0", "E.malformed packet" },
+		{ "M5000,1:0g", "E.malformed packet" },
+		{ "M5000,1:000", "E.malformed packet" },
+		{ "M5000,2:00", "E.malformed packet" },
+		{ "M5000,ffffffffffffffff:00", "E.malformed packet" },
+		{ "M5000,1", "E.malformed packet" },
+		{ "g0", "E.malformed packet" },
+		{ "?0", "E.malformed packet" },
+		{ "k0", "E.malformed packet" },
+		{ "D1", "" },
+		{ "D;x", "E.malformed packet" },
+		{ "m5000,2", "5051" },
+	},
+	{ /* the last bytes of the address space */
+		{ "Qqemu.PhyMemMode:1", "OK" },
+		{ "mffffffffffffffff,2", "E0e" },
+		{ "Mffffffffffffffff,2:0000", "E.~" },
+		{ "Qqemu.PhyMemMode:0", "OK" },
+		{ "mffffffffffffffff,2", "E0e" },
+		{ "Mffffffffffffffff,2:0000", "E.~" },
+	},
+	{ /* QEMU's packets */
+		{ "qqemu.PhyMemMode", "0" },
+		{ "Qqemu.PhyMemMode:1", "OK" },
+		{ "qqemu.PhyMemMode", "1" },
+		{ "m5000,1", "50" },
+		{ "mffffffff81000000,1", "E0e" },
+		{ "M5000,1:77", "OK" },
+		{ "x5000,1", "bw" },
+		{ "Qqemu.PhyMemMode:0", "OK" },
+		{ "mffffffff81000000,1", "77" },
+		{ "Qqemu.PhyMemMode:2", "E.malformed packet" },
+		{ "Qqemu.PhyMemMode", "E.malformed packet" },
+		{ "Qqemu.PhyMemMode:1x", "E.malformed packet" },
+		{ "qqemu.sstepbits", "ENABLE=1,NOIRQ=2,NOTIMER=4" },
+		{ "qqemu.sstep", "0x7" },
+		{ "Qqemu.sstep=0x5", "OK" },
+		{ "qqemu.sstep", "0x5" },
+		{ "qqemu.sstep=1", "OK" },
+		{ "qqemu.sstep", "0x1" },
+		{ "Qqemu.sstep=8", "E.~" },
+		{ "Qqemu.sstep=", "E.malformed packet" },
+		{ "qqemu.sstepx", "" },
+	},
+	{ /* registers */
+		{ "p0", "0001020304050607" },
+		{ "p7", "15161718191a1b1c" },
+		{ "p10", "3031323334353637" },
+		{ "p39", "xxxxxxxxxxxxxxxx" },
+		{ "P0=1122334455667788", "OK" },
+		{ "p0", "1122334455667788" },
+		{ "P0=11223344556677", "E.malformed packet" },
+		{ "P0=112233445566778899", "E.malformed packet" },
+		{ "P0=xxxxxxxxxxxxxxxx", "E.malformed packet" },
+		{ "P0", "E.malformed packet" },
+		{ "Pffff=00", "E.~" },
+		{ "pffff", "E.~" },
+		{ "pffffffffffffffff", "E.~" },
+		{ "p", "E.malformed packet" },
+		{ "p0,1", "E.malformed packet" },
+		{ "G00", "E.malformed packet" },
+		{ "P39=0000000000000001", "OK" },
+		{ "p39", "0000000000000001" },
+		{ "Hg2", "OK" },
+		{ "p0", "4041424344454647" },
+	},
+	{ /* threads */
+		{ "qfThreadInfo", "m1,2" },
+		{ "qsThreadInfo", "l" },
+		{ "qfThreadInfo", "m1,2" },
+		{ "T1", "OK" },
+		{ "T2", "OK" },
+		{ "T3", "E.~" },
+		{ "T0", "E.~" },
+		{ "T", "E.~" },
+		{ "T-1", "E.~" },
+		{ "Hg2", "OK" },
+		{ "qC", "QC2" },
+		{ "m5000,1", "50" },
+		{ "mffffffff81000000,1", "E0e" },
+		{ "Hg3", "E.~" },
+		{ "Hg-1", "OK" },
+		{ "Hgp1.1", "E.malformed packet" },
+		{ "Hx1", "E.malformed packet" },
+		{ "Hg1x", "E.malformed packet" },
+		{ "qC", "QC2" },
+		{ "Hc1", "OK" },
+		{ "qThreadExtraInfo,1", "7643505520303a2066616b652030" }, /* vCPU 0: fake 0 */
+		{ "qThreadExtraInfo,3", "E.~" },
+		{ "qThreadExtraInfo", "E.~" },
+	},
+	{ /* documents */
+		{ "qXfer:threads:read::0,1000",
+		  "l<?xml version=\"1.0\"?>\n<threads>\n"
+		  "<thread id=\"1\" core=\"0\" name=\"vCPU 0\">fake 0</thread>\n"
+		  "<thread id=\"2\" core=\"1\" name=\"vCPU 1\">fake 1</thread>\n"
+		  "</threads>\n" },
+		{ "qXfer:threads:read::0,5", "m<?xml" },
+		{ "qXfer:threads:read::5,8", "m version" },
+		{ "qXfer:threads:read::1000,8", "E.~" },
+		{ "qXfer:threads:read:x:0,8", "E.~" },
+		{ "qXfer:threads:read::0", "E.malformed packet" },
+		{ "qXfer:threads:read::0,8,8", "E.malformed packet" },
+		{ "qXfer:threads:read", "E.malformed packet" },
+		{ "qXfer:features:read:other.xml:0,8", "E.~" },
+		{ "qXfer:features:read:target.xml:0,5", "m<?xml" },
+		{ "qXfer:features:write:target.xml:0,5", "" },
+		{ "qXfer:auxv:read::0,5", "" },
+		{ "qXfer:memory-map:read::0,1000",
+		  "l<?xml version=\"1.0\"?>\n"
+		  "<!DOCTYPE memory-map PUBLIC \"+//IDN gnu.org//DTD GDB Memory Map V1.0//EN\""
+		  " \"http://sourceware.org/gdb/gdb-memory-map.dtd\">\n"
+		  "<memory-map>\n"
+		  "<memory type=\"ram\" start=\"0x0\" length=\"0x10000\"/>\n"
+		  "<memory type=\"ram\" start=\"0x10000\" length=\"0x10000\"/>\n"
+		  "<memory type=\"ram\" start=\"0x20000\" length=\"0x1000\"/>\n"
+		  "<memory type=\"ram\" start=\"0x21000\" length=\"0xfffde000\"/>\n"
+		  "<memory type=\"rom\" start=\"0xfffff000\" length=\"0x1000\"/>\n"
+		  "<memory type=\"ram\" start=\"0x100000000\" length=\"0x7fffffff00000000\"/>\n"
+		  "<memory type=\"ram\" start=\"0x8000000000000000\" length=\"0x8000000000000000\"/>\n"
+		  "</memory-map>\n" },
+	},
+	{ /* monitor */
+		{ "qRcmd,6563686f206869", "O6869" },
+		{ MORE, "OK" },
+		{ "qRcmd,", "O6e6f20636f6d6d616e64202331206f662074686174206e616d65" },
+		{ MORE, "O0a" },
+		{ MORE, "E16" },
+		{ "qRcmd,656", "E16" },
+		{ "qRcmd,6g", "E16" },
+		{ "qRcmd,650065", "E16" },
+		{ "qRcmd", "E16" },
+		{ "qRcmd,6563686f20", "OK" },
+	},
+	{ /* running; what comes meanwhile waits */
+		{ "vCont;c", NULL },
+		{ INTERRUPT, "T02" STOP_1 },
+		{ "?", "T02" STOP_1 },
+		{ "Hg2", "OK" },
+		{ "c", NULL },
+		{ INTERRUPT, "T02" STOP_2 },
+		{ "C05", NULL },
+		{ INTERRUPT, "T02" STOP_2 },
+		{ "vCont;C0a:1;c", NULL },
+		{ "vCtrlC", "OK" },
+		{ MORE, "T02" STOP_2 },
+		{ "vCtrlC", "OK" },
+		{ "vCont;t", "T00" STOP_2 },
+		{ "c5000", NULL },
+		{ INTERRUPT, "T02thread:2;core:1;10:0050000000000000;7:~" },
+	},
+	{ /* running and stepping that cannot be */
+		{ "s", "E.the fake backend cannot step~" },
+		{ "S05", "E.~" },
+		{ "vCont;s:1;c", "E.~" },
+		{ "vCont;S05", "E.~" },
+		{ "vCont", "E.malformed packet" },
+		{ "vCont;", "E.malformed packet" },
+		{ "vCont;x", "E.malformed packet" },
+		{ "vCont;r0,1", "E.malformed packet" },
+		{ "vCont;c:", "E.malformed packet" },
+		{ "vCont;c:9", "E.~" },
+		{ "vCont;C:1", "E.malformed packet" },
+		{ "vCont;cc", "E.malformed packet" },
+		{ "cx", "E.malformed packet" },
+		{ "C", "E.malformed packet" },
+		{ "C100", "E.malformed packet" },
+		{ "C05;", "E.malformed packet" },
+		{ "C05x", "E.malformed packet" },
+		{ "vContx", "" },
+		{ "?", "T05" STOP_1 },
+	},
+	{ /* breakpoints: an empty reply would have gdb write into the guest */
+		{ "Z0,5000,1", "E.~" },
+		{ "z0,5000,1", "E.~" },
+		{ "Z1,5000,1", "E.~" },
+		{ "Z4,5000,8", "E.~" },
+		{ "Z5,5000,1", "E.~" },
+		{ "Z0,5000", "E.malformed packet" },
+		{ "Z0,5000,1;X1,0", "E.malformed packet" },
+		{ "Zx", "E.malformed packet" },
+		{ "m5000,1", "50" },
+	},
+	{ /* unknown packets */
+		{ "qFoo", "" },
+		{ "vFoo", "" },
+		{ "QFoo", "" },
+		{ "qCRC:0,1", "" },
+		{ "qSupportedx", "" },
+		{ "vAttach;1", "" },
+		{ "vFile:setfs:0", "" },
+		{ "bc", "" },
+		{ "jThreadsInfo", "" },
+		{ "vKill;a410", "OK" },
+	},
+};
+
+static void add_sends(const struct step *steps, struct buf *in)
+{
+	for (; steps->send; steps++) {
+		if (!strcmp(steps->send, INTERRUPT))
+			buf_adds(in, INTERRUPT);
+		else if (strcmp(steps->send, MORE) != 0)
+			add_frame(in, steps->send, strlen(steps->send));
+	}
+}
+
+static void assert_reply(const struct step *step, const char *got)
+{
+	size_t n = strlen(step->want);
+
+	if (n && step->want[n - 1] == '~')
+		ck_assert_msg(!strncmp(got, step->want, n - 1), "%s: %s, not %s", step->send, got, step->want);
+	else
+		ck_assert_msg(!strcmp(got, step->want), "%s: %s, not %s", step->send, got, step->want);
+}
+
+static void assert_replies(const struct step *steps, const struct buf *out)
+{
+	struct cursor c = cursor_of(buf_str(out), out->len);
+	bool acks = true;
+
+	for (; steps->send; steps++) {
+		if (acks && strcmp(steps->send, MORE) != 0 && strcmp(steps->send, INTERRUPT) != 0)
+			ck_assert_msg(cursor_take_char(&c, '+'), "%s: no ack", steps->send);
+		if (!strcmp(steps->send, "QStartNoAckMode"))
+			acks = false;
+		if (steps->want) {
+			char *got = take_frame(&c);
+
+			assert_reply(steps, got);
+			free(got);
+		}
+	}
+	ck_assert(cursor_at_end(&c));
+}
+
+START_TEST(test_transcript)
+{
+	struct buf in = { 0 }, out = { 0 };
+
+	add_sends(transcripts[_i], &in);
+	replay_all_ways(&in, &out);
+	assert_replies(transcripts[_i], &out);
+	buf_deinit(&in);
+	buf_deinit(&out);
+}
+END_TEST
+
+/* ---- framing ---- */
+
+START_TEST(test_longest_packet)
+{
+	struct fixture f = fixture_new();
+	struct buf payload = { 0 };
+	char *got;
+
+	/* One probe of nothing at 0, written with as many digits as fit. */
+	buf_addch(&payload, 'X');
+	memset(buf_extend(&payload, PACKET_MAX_BYTES - 4), '0', PACKET_MAX_BYTES - 4);
+	buf_adds(&payload, ",0:");
+	ck_assert_uint_eq(payload.len, PACKET_MAX_BYTES);
+	expect(&f, payload.data, "OK");
+	buf_addch(&payload, 'x');
+	got = ask(&f, payload.data);
+	ck_assert_msg(!strncmp(got, "E.", 2), "%s", got);
+	free(got);
+	expect(&f, "qC", "QC1");
+	buf_deinit(&payload);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_binary_round_trip)
+{
+	struct fixture f = fixture_new();
+	struct buf in = { 0 }, out = { 0 }, frame = { 0 };
+	struct cursor c;
+
+	for (unsigned i = 0; i < 256; i++)
+		buf_addch(&in, (char)i);
+	packet_encode(&frame, in.data, in.len);
+	/* 256 bytes, four of them escaped, '$', '#' and two digits. */
+	ck_assert_uint_eq(frame.len, 256 + 4 + 4);
+	c = cursor_of(frame.data + 1, frame.len - 4);
+	ck_assert_ptr_null(memchr(c.at, '#', cursor_left(&c)));
+	ck_assert_ptr_null(memchr(c.at, '$', cursor_left(&c)));
+	ck_assert_ptr_null(memchr(c.at, '*', cursor_left(&c)));
+	ck_assert(packet_take_binary(&c, &out));
+	assert_same(&in, &out);
+	buf_deinit(&in);
+	buf_deinit(&out);
+	buf_deinit(&frame);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- registers ---- */
+
+static const char *g_of(unsigned vcpu, struct buf *ret)
+{
+	for (unsigned r = 0; r < X86_N_REGS; r++) {
+		bool known = r != X86_ORIG_RAX;
+
+		for (size_t i = 0; i < arch_x86_64.regs[r].bits / 8u; i++) {
+			if (known)
+				buf_addf(ret, "%02x", fake_guest_reg_byte(vcpu, r, i));
+			else
+				buf_adds(ret, "xx");
+		}
+	}
+	return buf_str(ret);
+}
+
+/* Where a register's digits start in the g packet. */
+static size_t g_offset(unsigned reg)
+{
+	size_t at = 0;
+
+	while (reg--)
+		at += arch_x86_64.regs[reg].bits / 8u * 2;
+	return at;
+}
+
+/* The registers that paging needs do not spell their names; take them as they are. */
+static void overlay_paging(char *g, const char *with)
+{
+	static const unsigned rows[] = { X86_CR0, X86_CR3, X86_CR4, X86_EFER };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		memcpy(g + g_offset(rows[i]), with + g_offset(rows[i]), 16);
+}
+
+START_TEST(test_g)
+{
+	struct fixture f = fixture_new();
+	struct buf want = { 0 };
+	char *got;
+
+	expect(&f, _i ? "Hg2" : "Hg1", "OK");
+	got = ask(&f, "g");
+	g_of((unsigned)_i, &want);
+	ck_assert_uint_eq(strlen(got), want.len);
+	overlay_paging(want.data, got);
+	ck_assert_str_eq(got, want.data);
+	ck_assert_int_eq(strncmp(got + g_offset(X86_CR3), "0010000000000000", 16), 0);
+	free(got);
+	buf_deinit(&want);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_G_leaves_x_alone)
+{
+	struct fixture f = fixture_new();
+	struct buf packet = { 0 };
+	char *before = ask(&f, "g"), *after;
+
+	buf_addf(&packet, "G%s", before);
+	memset(packet.data + 1, 'x', 16);
+	memcpy(packet.data + 1 + g_offset(X86_RBX), "1122334455667788", 16);
+	expect(&f, packet.data, "OK");
+	after = ask(&f, "g");
+	memcpy(before + g_offset(X86_RBX), "1122334455667788", 16);
+	ck_assert_str_eq(after, before);
+	free(before);
+	free(after);
+	buf_deinit(&packet);
+	fixture_end(&f);
+}
+END_TEST
+
+/* Half of a register unknown, a digit short, a digit too many: nothing is written. */
+START_TEST(test_G_malformed)
+{
+	struct fixture f = fixture_new();
+	struct buf packet = { 0 };
+	char *before = ask(&f, "g"), *after;
+
+	buf_addf(&packet, "Gff%s", before + 2);
+	switch (_i) {
+	case 0:
+		packet.data[g_offset(X86_RCX) + 1] = 'x';
+		break;
+	case 1:
+		packet.data[packet.len - 1] = '\0';
+		break;
+	case 2:
+		buf_addch(&packet, '0');
+		break;
+	default:
+		packet.data[packet.len - 1] = 'g';
+	}
+	expect(&f, packet.data, "E.malformed packet");
+	after = ask(&f, "g");
+	ck_assert_str_eq(after, before);
+	free(before);
+	free(after);
+	buf_deinit(&packet);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_p_P)
+{
+	struct fixture f = fixture_new();
+	size_t digits = arch_x86_64.regs[_i].bits / 8u * 2;
+	struct buf packet = { 0 };
+	char *got, name[16];
+
+	snprintf(name, sizeof(name), "p%x", (unsigned)_i);
+	got = ask(&f, name);
+	ck_assert_uint_eq(strlen(got), digits);
+	free(got);
+	buf_addf(&packet, "P%x=", (unsigned)_i);
+	memset(buf_extend(&packet, digits), 'e', digits);
+	expect(&f, packet.data, "OK");
+	got = ask(&f, name);
+	ck_assert_uint_eq(strspn(got, "e"), digits);
+	free(got);
+	buf_deinit(&packet);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- documents ---- */
+
+/* A whole document, fetched in pieces. */
+static void fetch(struct fixture *f, const char *object, unsigned piece, struct buf *ret)
+{
+	char *got;
+	bool more;
+
+	do {
+		struct buf packet = { 0 };
+
+		buf_addf(&packet, "qXfer:%s:%zx,%x", object, ret->len, piece);
+		got = ask(f, packet.data);
+		ck_assert(*got == 'm' || *got == 'l');
+		more = *got == 'm';
+		ck_assert_uint_le(strlen(got + 1), piece);
+		buf_adds(ret, got + 1);
+		buf_deinit(&packet);
+		free(got);
+	} while (more);
+}
+
+START_TEST(test_target_xml)
+{
+	struct fixture f = fixture_new();
+	struct buf want = { 0 }, got = { 0 };
+
+	arch_target_xml(fake_of(f.g)->regs[0], &want);
+	fetch(&f, "features:read:target.xml", 777, &got);
+	assert_same(&got, &want);
+	buf_reset(&got);
+	fetch(&f, "features:read:target.xml", 0x3ffff, &got);
+	assert_same(&got, &want);
+	buf_deinit(&want);
+	buf_deinit(&got);
+	fixture_end(&f);
+}
+END_TEST
+
+/* A vCPU that leaves long mode and loses AVX keeps the layout that gdb was told. */
+START_TEST(test_layout_is_fixed)
+{
+	struct fixture f = fixture_new();
+	struct regs *regs = fake_of(f.g)->regs[0];
+	struct buf before = { 0 }, after = { 0 };
+	char *g, *later;
+
+	fetch(&f, "features:read:target.xml", 0x1000, &before);
+	g = ask(&f, "g");
+	send(&f, "c");
+	regs_set(regs, X86_CR0, 0);
+	regs_set(regs, X86_EFER, 0);
+	for (unsigned r = X86_YMM0H; r <= X86_YMM15H; r++)
+		regs_forget(regs, r);
+	rsp_session_input(f.s, "\003", 1);
+	free(answer(&f));
+	fetch(&f, "features:read:target.xml", 0x1000, &after);
+	assert_same(&before, &after);
+	later = ask(&f, "g");
+	ck_assert_uint_eq(strlen(g), strlen(later));
+	ck_assert_uint_ge(strspn(later + g_offset(X86_YMM0H), "x"), 16 * 32);
+	free(g);
+	free(later);
+	buf_deinit(&before);
+	buf_deinit(&after);
+	fixture_end(&f);
+}
+END_TEST
+
+/* Without AVX at the start the high halves are in neither the description nor g. */
+START_TEST(test_layout_without_avx)
+{
+	struct guest *g = fake_guest_create(1);
+	struct fixture f;
+	char *got;
+
+	for (unsigned r = X86_YMM0H; r <= X86_YMM15H; r++)
+		regs_forget(fake_of(g)->regs[0], r);
+	f = fixture_of(g);
+	got = ask(&f, "g");
+	ck_assert_uint_eq(strlen(got), g_offset(X86_N_REGS) - 16 * 32);
+	free(got);
+	got = ask(&f, "p3c");
+	ck_assert_int_eq(strncmp(got, "E.", 2), 0);
+	free(got);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_memory_map_to_the_end)
+{
+	const struct mem_block block = { .gpa = UINT64_C(0xfffffffffffff000), .bytes = 0x1000 };
+	struct fixture f = fixture_of(fake_create(&arch_x86_64, ORDER_LITTLE, 1, &block, 1));
+	struct buf map = { 0 };
+	const char *last;
+
+	fetch(&f, "memory-map:read:", 64, &map);
+	last = strstr(map.data, "start=\"0xfffffffffffff000\"");
+	ck_assert_ptr_nonnull(last);
+	ck_assert_ptr_null(strstr(last, "<memory "));
+	expect(&f, "Qqemu.PhyMemMode:1", "OK");
+	expect(&f, "Mfffffffffffffffe,2:4142", "OK");
+	expect(&f, "mfffffffffffffffe,4", "4142");
+	expect(&f, "mffffffffffffffff,ffffffffffffffff", "42");
+	free(ask(&f, "Mffffffffffffffff,2:0000"));
+	expect(&f, "mffffffffffffffff,1", "42");
+	buf_deinit(&map);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+START_TEST(test_many_threads)
+{
+	const struct mem_block block = { .bytes = 0x1000 };
+	const unsigned n = 2500;
+	struct fixture f = fixture_of(fake_create(&arch_x86_64, ORDER_LITTLE, n, &block, 1));
+	char *got = ask(&f, "qfThreadInfo");
+	uint64_t next = 1;
+
+	for (; *got == 'm'; free(got), got = ask(&f, "qsThreadInfo")) {
+		struct cursor c = cursor_of_string(got + 1);
+		uint64_t id;
+
+		do {
+			ck_assert(cursor_take_hex(&c, &id));
+			ck_assert_uint_eq(id, next++);
+		} while (cursor_take_char(&c, ','));
+		ck_assert(cursor_at_end(&c));
+	}
+	ck_assert_str_eq(got, "l");
+	ck_assert_uint_eq(next, n + 1);
+	free(got);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- run control ---- */
+
+START_TEST(test_packets_wait_for_the_stop)
+{
+	struct fixture f = fixture_new();
+	const struct guest_event trap = { GUEST_EVENT_STOPPED, 1, 5 };
+	struct cursor c;
+	char *got;
+
+	expect(&f, "QStartNoAckMode", "OK");
+	send(&f, "vCont;c");
+	ck_assert(rsp_session_running(f.s));
+	ck_assert_uint_eq(fake_of(f.g)->resumes, 1);
+	send(&f, "qC");
+	send(&f, "m5000,1");
+	expect_silence(&f);
+	rsp_session_event(f.s, &trap);
+	ck_assert(!rsp_session_running(f.s));
+	c = cursor_of(rsp_session_output(f.s)->data, rsp_session_output(f.s)->len);
+	got = take_frame(&c);
+	ck_assert_str_eq(got, "T05" STOP_2);
+	free(got);
+	got = take_frame(&c);
+	ck_assert_str_eq(got, "QC2");
+	free(got);
+	got = take_frame(&c);
+	ck_assert_str_eq(got, "50");
+	free(got);
+	ck_assert(cursor_at_end(&c));
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_interrupt_stops_once)
+{
+	struct fixture f = fixture_new();
+
+	send(&f, "c");
+	rsp_session_input(f.s, "\003\003\003", 3);
+	free(answer(&f));
+	ck_assert_uint_eq(fake_of(f.g)->stops, 1);
+	ck_assert_int_eq(f.g->state, GUEST_STOPPED);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_flood_while_running)
+{
+	struct fixture f = fixture_new();
+	struct buf packet = { 0 };
+
+	send(&f, "c");
+	memset(buf_extend(&packet, PACKET_MAX_BYTES), 'q', PACKET_MAX_BYTES);
+	for (int i = 0; i < 8 && !rsp_session_ended(f.s); i++)
+		send(&f, packet.data);
+	ck_assert(rsp_session_ended(f.s));
+	buf_deinit(&packet);
+	fixture_end(&f);
+}
+END_TEST
+
+static void event_gone(struct fixture *f)
+{
+	const struct guest_event gone = { .kind = GUEST_EVENT_GONE };
+
+	f->g->state = GUEST_GONE;
+	rsp_session_event(f->s, &gone);
+}
+
+static void assert_polite_when_gone(struct fixture *f)
+{
+	expect(f, "?", "X09");
+	expect(f, "m5000,1", "E03");
+	expect(f, "c", "X09");
+	expect(f, "vCont;s", "X09");
+	ck_assert(!rsp_session_running(f->s));
+	expect(f, "qC", "QC1");
+	expect(f, "T1", "OK");
+	expect(f, "D", "OK");
+	ck_assert(rsp_session_ended(f->s));
+}
+
+START_TEST(test_gone_while_running)
+{
+	struct fixture f = fixture_new();
+
+	send(&f, "c");
+	buf_reset(rsp_session_output(f.s));
+	event_gone(&f);
+	ck_assert_str_eq(rsp_session_output(f.s)->data, "$X09#c1");
+	buf_reset(rsp_session_output(f.s));
+	assert_polite_when_gone(&f);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_gone_while_stopped)
+{
+	struct fixture f = fixture_new();
+
+	event_gone(&f);
+	expect_silence(&f);
+	assert_polite_when_gone(&f);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_reads_fail)
+{
+	struct fixture f = fixture_new();
+
+	fake_of(f.g)->fail_reads = true;
+	expect(&f, "m5000,1", "E03");
+	expect(&f, "qSupported:error-message+;", "PacketSize=40000;QStartNoAckMode+;qXfer:features:read+;"
+	       "qXfer:memory-map:read+;qXfer:threads:read+;vContSupported+;binary-upload+;error-message+");
+	expect(&f, "Qqemu.PhyMemMode:1", "OK");
+	expect(&f, "m5000,1", "E.the fake VMM has exited");
+	fixture_end(&f);
+}
+END_TEST
+
+/* A dump in the background holds the guest: continue says so. */
+START_TEST(test_held_guest)
+{
+	struct fixture f = fixture_new();
+	char *got;
+
+	f.g->holds = 1;
+	got = ask(&f, "c");
+	ck_assert_int_eq(strncmp(got, "E.a dump", 8), 0);
+	ck_assert(!rsp_session_running(f.s));
+	f.g->holds = 0;
+	free(got);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- monitor ---- */
+
+START_TEST(test_monitor_ends_later)
+{
+	struct fixture f = fixture_new();
+
+	expect(&f, "QStartNoAckMode", "OK");
+	send(&f, "qRcmd,77616974"); /* wait */
+	ck_assert(rsp_session_in_monitor(f.s));
+	send(&f, "qC");
+	rsp_session_input(f.s, "\003", 1);
+	expect_silence(&f);
+	rsp_session_console(f.s, "a\0*", 3);
+	ck_assert_str_eq(rsp_session_output(f.s)->data, "$O61002a#a9");
+	buf_reset(rsp_session_output(f.s));
+	rsp_session_monitor_done(f.s, NULL);
+	ck_assert(!rsp_session_in_monitor(f.s));
+	ck_assert_str_eq(rsp_session_output(f.s)->data, "$OK#9a$QC1#c5");
+	buf_reset(rsp_session_output(f.s));
+	rsp_session_console(f.s, "late", 4);
+	expect_silence(&f);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_long_output)
+{
+	struct fixture f = fixture_new();
+	const size_t bytes = PACKET_MAX_BYTES + 5;
+	char *text = xcalloc(1, bytes);
+	struct cursor c;
+	size_t got = 0;
+
+	send(&f, "qRcmd,77616974");
+	buf_reset(rsp_session_output(f.s));
+	rsp_session_console(f.s, text, bytes);
+	c = cursor_of(rsp_session_output(f.s)->data, rsp_session_output(f.s)->len);
+	while (!cursor_at_end(&c)) {
+		char *payload = take_frame(&c);
+
+		ck_assert_int_eq(payload[0], 'O');
+		ck_assert_uint_le(strlen(payload), PACKET_MAX_BYTES);
+		got += (strlen(payload) - 1) / 2;
+		free(payload);
+	}
+	ck_assert_uint_eq(got, bytes);
+	rsp_session_monitor_done(f.s, NULL);
+	free(text);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- the command table and docs/protocol.md ---- */
+
+START_TEST(test_table_finds_each)
+{
+	const struct rsp_command *cmd;
+
+	for (size_t i = 0; (cmd = rsp_command_nth(i)); i++) {
+		struct cursor args;
+
+		ck_assert_ptr_eq(rsp_command_find(cmd->name, strlen(cmd->name), &args), cmd);
+		ck_assert(cursor_at_end(&args));
+	}
+}
+END_TEST
+
+static size_t count(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, what)); text += strlen(what))
+		n++;
+	return n;
+}
+
+static void read_file(const char *path, struct buf *ret)
+{
+	FILE *file = fopen(path, "r");
+	size_t n;
+
+	ck_assert_ptr_nonnull(file);
+	do {
+		char piece[4096];
+
+		n = fread(piece, 1, sizeof(piece), file);
+		buf_add(ret, piece, n);
+	} while (n);
+	fclose(file);
+}
+
+/* Names stand in the first column, in rows that start with "| `". */
+START_TEST(test_table_is_documented)
+{
+	const struct rsp_command *cmd;
+	struct buf doc = { 0 };
+	size_t n = 0;
+
+	read_file("docs/protocol.md", &doc);
+	for (; (cmd = rsp_command_nth(n)); n++) {
+		char row[64];
+
+		snprintf(row, sizeof(row), "\n| `%s` |", cmd->name);
+		ck_assert_msg(count(buf_str(&doc), row) == 1, "%s is not documented once", cmd->name);
+	}
+	ck_assert_uint_eq(count(buf_str(&doc), "\n| `"), n);
+	buf_deinit(&doc);
+}
+END_TEST
+
+static TCase *framing_case(void)
+{
+	TCase *tc = tcase_create("framing");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, test_raw, 0, ARRAY_LEN(raw_cases));
+	tcase_add_loop_test(tc, test_transcript, 0, ARRAY_LEN(transcripts));
+	tcase_add_test(tc, test_longest_packet);
+	tcase_add_test(tc, test_binary_round_trip);
+	return tc;
+}
+
+static TCase *registers_case(void)
+{
+	TCase *tc = tcase_create("registers");
+
+	tcase_add_loop_test(tc, test_g, 0, 2);
+	tcase_add_test(tc, test_G_leaves_x_alone);
+	tcase_add_loop_test(tc, test_G_malformed, 0, 4);
+	tcase_add_loop_test(tc, test_p_P, 0, X86_N_REGS);
+	tcase_add_test(tc, test_target_xml);
+	tcase_add_test(tc, test_layout_is_fixed);
+	tcase_add_test(tc, test_layout_without_avx);
+	return tc;
+}
+
+static TCase *session_case(void)
+{
+	TCase *tc = tcase_create("session");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_memory_map_to_the_end);
+	tcase_add_test(tc, test_many_threads);
+	tcase_add_test(tc, test_packets_wait_for_the_stop);
+	tcase_add_test(tc, test_interrupt_stops_once);
+	tcase_add_test(tc, test_flood_while_running);
+	tcase_add_test(tc, test_gone_while_running);
+	tcase_add_test(tc, test_gone_while_stopped);
+	tcase_add_test(tc, test_reads_fail);
+	tcase_add_test(tc, test_held_guest);
+	tcase_add_test(tc, test_monitor_ends_later);
+	tcase_add_test(tc, test_long_output);
+	tcase_add_test(tc, test_table_finds_each);
+	tcase_add_test(tc, test_table_is_documented);
+	return tc;
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("rsp");
+	SRunner *runner;
+	int failed;
+
+	suite_add_tcase(suite, framing_case());
+	suite_add_tcase(suite, registers_case());
+	suite_add_tcase(suite, session_case());
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

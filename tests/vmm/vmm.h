@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TESTS_VMM_VMM_H
+#define TESTS_VMM_VMM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "tests/vmm/pattern.h"
+
+/*
+ * A small KVM VMM, made to be looked at by somebody else. It prints one JSON
+ * line when its guests run, and answers one line of JSON to each command line on
+ * standard input: counters, exits, slots, pause, run, regs VM VCPU (of a
+ * paused guest), quit. End of input ends it.
+ */
+
+enum exit_status {
+	STATUS_SETUP = 1,
+	STATUS_USAGE = 2,
+	STATUS_RESTART = 3, /* a blocking system call did not survive */
+	STATUS_EINTR = 4,   /* KVM_RUN was interrupted and nobody had sent a signal */
+	STATUS_EXIT = 5,    /* the guest did what it never does */
+	STATUS_UNSUPPORTED = 6, /* this machine's KVM lacks the mode */
+};
+
+/* One line to standard output, then ends the process at once. */
+void die(enum exit_status status, const char *fmt, ...) PRINTF_LIKE(2, 3) NORETURN;
+
+/* MODE_FLAT: 32-bit protected mode without paging. */
+enum guest_mode { MODE_16, MODE_FLAT, MODE_32, MODE_PAE, MODE_LONG };
+enum guest_work { WORK_COUNT, WORK_HALT, WORK_PORT, WORK_MMIO };
+
+struct options {
+	unsigned cpus, vms;
+	unsigned threads;       /* that sit in blocking system calls */
+	unsigned touch_percent; /* of each block's pages */
+	enum guest_mode mode;
+	enum guest_work work;
+	uint64_t ram_bytes;     /* of the first block */
+	bool paused;            /* until SIGUSR1 */
+	bool jailed;            /* a strict seccomp filter for each thread */
+	bool shared;            /* RAM is a memfd */
+	bool hugepages;
+	bool low;               /* no block at 4 GiB */
+	bool change_slots;      /* at SIGUSR2 */
+	bool tolerate_eintr;    /* or else an unexpected EINTR of KVM_RUN ends the process */
+	bool random;            /* instead of the pattern */
+	bool no_memory;         /* no slot, and vCPUs that were never set up and never run */
+};
+
+/* Ends the process when the words make no sense. */
+void options_parse(struct options *opt, int argc, char **argv);
+const char *mode_name(enum guest_mode mode);
+/* Does the mode have page tables? */
+bool mode_pages(enum guest_mode mode);
+const char *work_name(enum guest_work work);
+
+#define MAX_SLOTS 4
+
+struct slot {
+	uint64_t gpa, bytes;
+	void *hva; /* NULL: the slot is not there now */
+	bool readonly;
+};
+
+#define N_MSRS 8
+
+/* Everything of a vCPU that is set and compared. */
+struct vcpu_state {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_xcrs xcrs;
+	uint64_t msrs[N_MSRS];
+	struct kvm_xsave xsave; /* ends in a flexible array */
+};
+
+struct vm;
+
+struct vcpu {
+	struct vm *vm;
+	unsigned index;
+	int fd;
+	struct kvm_run *run;
+	pthread_t thread;
+	pid_t tid;
+	struct buf missing;   /* JSON strings: what this machine's KVM did not keep */
+	uint64_t handed;      /* inputs that were answered */
+	uint64_t exits[64];   /* by reason */
+	uint64_t interrupted; /* KVM_RUN returned EINTR */
+	bool parked;
+};
+
+struct vm {
+	struct vmm *vmm;
+	unsigned index;
+	int fd;
+	struct slot slots[MAX_SLOTS];
+	size_t n_slots;
+	struct vcpu *vcpus; /* opt->cpus of them */
+};
+
+struct vmm {
+	struct options opt;
+	int kvm_fd;
+	size_t run_bytes; /* of struct kvm_run as mapped */
+	struct vm *vms;   /* opt.vms of them */
+	pthread_barrier_t started;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool hold; /* vCPU threads stay out of KVM_RUN */
+	int signal_fd;
+	struct buf line; /* of standard input, as far as it came */
+};
+
+/* ---- memory.c ---- */
+
+void vm_create_memory(struct vm *vm);
+/* Adds the slot at GPA_EXTRA, or takes it away. */
+void vm_toggle_extra_slot(struct vm *vm);
+/* Where a gpa of the first block lives. */
+void *vm_ram(struct vm *vm, uint64_t gpa);
+
+/* ---- paging.c ---- */
+
+/* Makes the page tables of a vCPU whose mode has them; returns its cr3. */
+uint64_t vm_create_tables(struct vm *vm, unsigned cpu);
+
+/* ---- vcpu.c ---- */
+
+void vcpu_create(struct vcpu *c, struct vm *vm, unsigned index);
+void vcpu_get_state(struct vcpu *c, struct vcpu_state *ret);
+/* Appends "name":value pairs with every field. */
+void vcpu_state_print(const struct vcpu_state *s, struct buf *out);
+
+/* ---- run.c ---- */
+
+void vmm_start_vcpus(struct vmm *vmm);
+/* Returns when every vCPU thread waits outside of KVM_RUN. */
+void vmm_pause(struct vmm *vmm);
+void vmm_run(struct vmm *vmm);
+
+/* ---- threads.c ---- */
+
+/* Starts n threads that block; the kinds of blocking are taken in turn. */
+void blockers_start(unsigned n, bool jailed);
+
+/* ---- jail.c ---- */
+
+enum jail_kind { JAIL_MAIN, JAIL_VCPU, JAIL_BLOCKER };
+/* From here on the calling thread may do what its kind needs; anything else kills the process. */
+void jail_enter(enum jail_kind kind);
+
+/* ---- report.c ---- */
+
+void vmm_report_start(struct vmm *vmm);
+void vmm_report_slots(struct vmm *vmm);
+/* Runs a command line and prints its answer. */
+void vmm_command(struct vmm *vmm, const char *line);
+
+#endif
