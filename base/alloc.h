@@ -6,8 +6,8 @@
 
 /*
  * Allocation that ends the process with one line on stderr when memory is
- * out. Ending is safe: the guardian process, which holds the VMM's threads,
- * allocates before it touches them. Sizes that a peer, a guest or a file
+ * out. Ending is safe: a VMM's threads go on when the process that holds them
+ * ends. Sizes that a peer, a guest or a file
  * controls are bounded by their parsers before they come here.
  */
 void *xmalloc(size_t bytes);

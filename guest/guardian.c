@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,7 +49,8 @@ struct call {
 
 #define MAX_MESSAGE_BYTES 131072u
 /* Longer than the guardian's own time-outs together. */
-#define REPLY_TIMEOUT_MS 20000
+#define REPLY_TIMEOUT_MS 10000
+#define END_TIMEOUT_MS 5000
 
 /* ---- the guardian's side ---- */
 
@@ -307,11 +309,29 @@ struct err *guardian_start(pid_t pid, struct guardian **ret)
 	return NULL;
 }
 
+/* True when it has ended within the time. */
+static bool wait_for_end(const struct guardian *g, int ms)
+{
+	int fd = (int)syscall(SYS_pidfd_open, g->self, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int rc;
+
+	do {
+		rc = poll(&p, 1, ms);
+	} while (rc < 0 && errno == EINTR);
+	if (fd >= 0)
+		close(fd);
+	return rc == 1;
+}
+
 void guardian_destroy(struct guardian *g)
 {
 	if (!g)
 		return;
 	close(g->sock);
+	/* One that somebody has stopped does not hear us; its end lets the VMM go as well. */
+	if (!wait_for_end(g, END_TIMEOUT_MS))
+		kill(g->self, SIGKILL);
 	while (waitpid(g->self, NULL, 0) < 0 && errno == EINTR)
 		;
 	free(g);

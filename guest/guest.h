@@ -101,8 +101,9 @@ struct guest_ops {
 
 	/* A vCPU in words for `info threads`: "running", "halted", ... NULL: none. */
 	void (*describe_vcpu)(struct guest *g, unsigned vcpu, struct buf *out);
-	/* Lines for `info status` and `info mtree` beyond what the core knows. */
+	/* Lines for `info status`, and for `info mtree`, beyond what every guest has. */
 	void (*describe)(struct guest *g, struct buf *out);
+	void (*describe_memory)(struct guest *g, struct buf *out);
 
 	/* The pid that a core says a vCPU ran; false: none. */
 	bool (*vcpu_pid)(struct guest *g, unsigned vcpu, uint32_t *ret);

@@ -373,12 +373,19 @@ static int kvm_poll_fd(struct guest *g)
 
 static struct err *kvm_poll(struct guest *g, struct guest_event *ret)
 {
+	struct kvm *k = g->priv;
+	bool ran = g->state == GUEST_RUNNING;
 	struct err *e = check_held(g);
 
-	if (e && g->state == GUEST_GONE)
+	if (e && g->state == GUEST_GONE) {
 		ret->kind = GUEST_EVENT_GONE;
-	if (!e || g->state != GUEST_GONE)
+	} else if (e && ran) {
+		/* It held nothing; the next stop starts another. */
+		guardian_destroy(k->guardian);
+		k->guardian = NULL;
+	} else {
 		return e;
+	}
 	err_destroy(e);
 	return NULL;
 }
@@ -399,6 +406,12 @@ static void kvm_describe(struct guest *g, struct buf *out)
 	if (k->fds.io_uring || k->fds.vhost || k->fds.vfio)
 		buf_addf(out, "guest memory may still change while it is stopped, by:%s%s%s\n",
 			 k->fds.io_uring ? " io_uring" : "", k->fds.vhost ? " vhost" : "", k->fds.vfio ? " VFIO" : "");
+}
+
+static void kvm_describe_memory(struct guest *g, struct buf *out)
+{
+	struct kvm *k = g->priv;
+
 	for (size_t i = 0; i < k->n_slots; i++)
 		describe_slot(k, &k->slots[i], out);
 }
@@ -416,6 +429,7 @@ static const struct guest_ops kvm_ops = {
 	.poll_fd = kvm_poll_fd,
 	.poll = kvm_poll,
 	.describe = kvm_describe,
+	.describe_memory = kvm_describe_memory,
 };
 
 /* ---- opening ---- */

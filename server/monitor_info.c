@@ -13,12 +13,6 @@ struct err *monitor_version(struct monitor_call *call)
 	return NULL;
 }
 
-static void describe(struct guest *g, struct buf *out)
-{
-	if (g->ops->describe)
-		g->ops->describe(g, out);
-}
-
 struct err *monitor_info_status(struct monitor_call *call)
 {
 	struct guest *g = call->monitor->guest;
@@ -32,7 +26,8 @@ struct err *monitor_info_status(struct monitor_call *call)
 	buf_addf(&call->out, "Backend: %s, %s, %u vCPUs\n", g->ops->name, g->arch->name, g->n_vcpus);
 	if (g->was_paused)
 		buf_adds(&call->out, "Its VMM had paused it before: it stays so when vmgdbserver leaves\n");
-	describe(g, &call->out);
+	if (g->ops->describe)
+		g->ops->describe(g, &call->out);
 	return NULL;
 }
 
@@ -221,6 +216,7 @@ struct err *monitor_info_mtree(struct monitor_call *call)
 			buf_addf(&call->out, " hva 0x%" PRIx64, b->hva);
 		buf_addch(&call->out, '\n');
 	}
-	describe(g, &call->out);
+	if (g->ops->describe_memory)
+		g->ops->describe_memory(g, &call->out);
 	return NULL;
 }

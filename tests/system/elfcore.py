@@ -39,14 +39,15 @@ class Note:
 
 
 class Core:
-    """A little-endian ELF core, of either class."""
+    """An ELF core of either class and byte order; registers only of a little-endian one."""
 
     def __init__(self, path):
         self.path = path
         self.file = open(path, 'rb')
         ident = self.file.read(16)
-        if ident[:4] != b'\x7fELF' or ident[5] != 1:
-            raise ValueError('%s is no little-endian ELF file' % path)
+        if ident[:4] != b'\x7fELF' or ident[5] not in (1, 2):
+            raise ValueError('%s is no ELF file' % path)
+        self.order = '<' if ident[5] == 1 else '>'
         self.elf_class = ident[4]
         self._read_header()
         self.loads, self.notes = [], []
@@ -54,7 +55,7 @@ class Core:
             if kind == PT_LOAD:
                 self.loads.append(load)
             elif kind == PT_NOTE:
-                self.notes += list(_notes(self._at(load.offset, load.filesz)))
+                self.notes += list(_notes(self._at(load.offset, load.filesz), self.order))
 
     def close(self):
         self.file.close()
@@ -70,20 +71,20 @@ class Core:
         return self.file.read(size)
 
     def _read_header(self):
-        form = '<HHIQQQIHHHHHH' if self.elf_class == ELFCLASS64 else '<HHIIIIIHHHHHH'
+        form = self.order + ('HHIQQQIHHHHHH' if self.elf_class == ELFCLASS64 else 'HHIIIIIHHHHHH')
         (self.type, self.machine, _, _, self.phoff, self.shoff, _, self.ehsize, self.phentsize, self.phnum, _,
          self.shnum, _) = struct.unpack(form, self._at(16, struct.calcsize(form)))
         if self.phnum == PN_XNUM:
             sh_info = 44 if self.elf_class == ELFCLASS64 else 28
-            self.phnum, = struct.unpack('<I', self._at(self.shoff + sh_info, 4))
+            self.phnum, = struct.unpack(self.order + 'I', self._at(self.shoff + sh_info, 4))
 
     def _program_headers(self):
         for n in range(self.phnum):
             raw = self._at(self.phoff + n * self.phentsize, self.phentsize)
             if self.elf_class == ELFCLASS64:
-                kind, _, offset, vaddr, paddr, filesz, memsz, _ = struct.unpack('<IIQQQQQQ', raw)
+                kind, _, offset, vaddr, paddr, filesz, memsz, _ = struct.unpack(self.order + 'IIQQQQQQ', raw)
             else:
-                kind, offset, vaddr, paddr, filesz, memsz, _, _ = struct.unpack('<IIIIIIII', raw)
+                kind, offset, vaddr, paddr, filesz, memsz, _, _ = struct.unpack(self.order + 'IIIIIIII', raw)
             yield kind, Load(vaddr, paddr, offset, filesz, memsz)
 
     def ranges(self):
@@ -151,10 +152,10 @@ def _qemu_state(desc):
     return regs
 
 
-def _notes(data):
+def _notes(data, order):
     at = 0
     while at + 12 <= len(data):
-        namesz, descsz, kind = struct.unpack_from('<III', data, at)
+        namesz, descsz, kind = struct.unpack_from(order + 'III', data, at)
         at += 12
         owner = data[at:at + namesz].rstrip(b'\0').decode('ascii')
         at += (namesz + 3) & ~3

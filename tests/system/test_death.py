@@ -142,6 +142,16 @@ class TestEveryStep(harness.Case):
                 harness.wait_for(lambda: vmm.proc.poll() is not None, 5, 'the VMM is reaped')
 
 
+    def test_guardian_hangs(self):
+        """A stopped guardian is given up and ended; the VMM goes on."""
+        vmm = self.vmm('--tolerate-eintr')
+        start = time.monotonic()
+        steps = self.steps(vmm, self.WORDS, STEP_WHO='guardian', STEP_AT='60', STEP_SIGNAL='19')
+        self.assertIn('end', steps)
+        self.assertLess(time.monotonic() - start, 30)
+        vmm.counts_on()
+
+
 class TestRandomKills(harness.Case):
     """SIGKILL of what a normal program consists of, at moments that nobody chose."""
 
@@ -208,6 +218,21 @@ class TestRandomKills(harness.Case):
             proc.wait()
             vmm.counts_on(seconds=GOES_ON)
         look.check_same(self)
+
+    def test_guardian_dies_between_clients(self):
+        """It holds nothing then: the server starts another for the next client."""
+        vmm = self.vmm()
+        server, path = self.listen_unix(vmm)
+        for _ in range(3):
+            rsp = self.connect_unix(path)
+            self.assertRegex(rsp.ask('?'), '^[TS]')
+            self.assertEqual(rsp.ask('D'), 'OK')
+            rsp.close()
+            vmm.counts_on(seconds=GOES_ON)
+            os.kill(harness.wait_for(lambda: guardian_of(server.pid), 5, 'guardian'), signal.SIGKILL)
+            harness.wait_for(lambda: not guardian_of(server.pid), 5, 'the end of the guardian')
+        self.assertIsNone(server.poll())
+        vmm.counts_on()
 
     def test_nothing_is_left_of_a_dump(self):
         vmm = self.vmm('--tolerate-eintr')

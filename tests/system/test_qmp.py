@@ -1,0 +1,512 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""QEMU, KVM and TCG, by its QMP socket. Expected values come from QEMU's own monitor and dump."""
+
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+
+import elfcore
+import harness
+
+PC_DEBUG_PORT = 'o /b 0x505 1'       # of the pvpanic device
+PC_POWER_OFF = 'o /w 0x604 0x2000'   # ACPI's PM1a control: sleep type 0, enable
+PC_SLEEP = 'o /w 0x604 0x2400'
+
+
+class Machine(harness.QemuProcess):
+    """A QEMU with two QMP sockets: the tests' own, and the one that our program is given."""
+
+    def __init__(self, program, *options):
+        self.program, self.options = program, options
+        super().__init__()
+
+    def arguments(self):
+        return [*self.options, '-qmp', 'unix:%s,server=on,wait=off' % self.path('ours')]
+
+    def target(self):
+        return '--qmp', self.path('ours')
+
+    def status(self):
+        return self.qmp('query-status')['status']
+
+    def stub(self):
+        """What query-chardev says of the gdbstub; None: none runs."""
+        found = [c['filename'] for c in self.qmp('query-chardev') if c['label'] == 'gdb']
+        return found[0] if found else None
+
+    def registers(self, cpu=0):
+        return self.qmp('human-monitor-command', **{'command-line': 'info registers', 'cpu-index': cpu})
+
+
+class QmpCase(harness.Case):
+    def machine(self, program, *options):
+        machine = Machine(program, *options)
+        self.addCleanup(machine.close)
+        return machine
+
+    def kvm(self, *options):
+        """Its firmware runs, and has nothing to boot."""
+        harness.require_kvm()
+        return self.firmware('-enable-kvm', '-M', 'pc', *options)
+
+    def firmware(self, *options):
+        machine = self.machine('qemu-system-x86_64', '-m', '128', *options)
+        if '-S' not in options and '-incoming' not in options:
+            harness.wait_for(lambda: int(machine.hmp('xp /1wx 0x46c').split(':')[1], 16), 60, 'firmware')
+        return machine
+
+    def tcg(self, *options):
+        return self.firmware('-M', 'pc', '-accel', 'tcg', *options)
+
+    def s390x(self, *options):
+        return self.machine('qemu-system-s390x', '-M', 's390-ccw-virtio', '-S', *options)
+
+    def pseries(self, *options):
+        """SLOF, which runs big-endian, at its prompt."""
+        machine = self.machine('qemu-system-ppc64', '-M', 'pseries', '-m', '256', *options)
+        harness.wait_for(lambda: int(re.search(r'NIP (\w+)', machine.registers()).group(1), 16) > 0x1000, 60, 'SLOF')
+        return machine
+
+    def say(self, machine, *commands):
+        """What the console prints."""
+        result = self.check_ok(self.console(machine.target(), *commands))
+        self.assertEqual(result.err, '')
+        return result.out
+
+    def value(self, text, name):
+        return int(re.search(r'(?:^|\s)%s=([0-9a-f]+)(?:\s|$)' % name, text).group(1), 16)
+
+
+def hmp_value(text, pattern, group=1):
+    return int(re.search(pattern, text, re.M).group(group), 16)
+
+
+class TestRegisters(QmpCase):
+    """All but those that count time."""
+
+    def check(self, machine, cpu, pairs):
+        ours = self.say(machine, 'cpu %d' % cpu, 'info registers')
+        theirs = machine.registers(cpu)
+        for name, pattern in pairs:
+            with self.subTest(cpu=cpu, name=name):
+                self.assertEqual(self.value(ours, name), hmp_value(theirs, pattern))
+
+    def check_x86(self, machine, cpus):
+        machine.stop()
+        pairs = [('r' + n, r'E%s=(\w+)' % n.upper()) for n in ('ax', 'bx', 'cx', 'dx', 'si', 'di', 'bp', 'sp', 'ip')]
+        pairs += [('cr%d' % n, r'CR%d=(\w+)' % n) for n in (0, 2, 3, 4)]
+        pairs += [('eflags', r'EFL=(\w+)'), ('efer', r'EFER=(\w+)'), ('dr7', r'DR7=(\w+)')]
+        for seg in ('cs', 'ss', 'ds', 'es', 'fs', 'gs'):
+            line = r'^%s =(\w+) (\w+) (\w+) (\w+)' % seg.upper()
+            pairs += [(seg, line), (seg + '_base', line.replace(r'(\w+)', r'\w+', 1)),
+                      (seg + '_limit', line.replace(r'(\w+)', r'\w+', 2)),
+                      (seg + '_attr', line.replace(r'(\w+)', r'\w+', 3))]
+        for table in ('gdt', 'idt'):
+            pairs += [(table + 'r_base', r'^%s= +(\w+) \w+' % table.upper()),
+                      (table + 'r_limit', r'^%s= +\w+ (\w+)' % table.upper())]
+        for cpu in range(cpus):
+            self.check(machine, cpu, pairs)
+
+    def test_kvm(self):
+        self.check_x86(self.kvm('-smp', '2'), 2)
+
+    def test_tcg(self):
+        self.check_x86(self.tcg('-smp', '2'), 2)
+
+    def test_s390x(self):
+        machine = self.s390x('-smp', '2')
+        pairs = [('pswm', r'mask (\w+)'), ('pswa', r'addr (\w+)')]
+        pairs += [('r%d' % n, r'R%02d=(\w+)' % n) for n in range(16)]
+        pairs += [('cr%d' % n, r'C%02d=(\w+)' % n) for n in range(16)]
+        for cpu in (0, 1):
+            self.check(machine, cpu, pairs)
+
+    def test_ppc64(self):
+        machine = self.pseries()
+        machine.stop()
+        pairs = [('pc', r'NIP (\w+)'), ('lr', r'LR (\w+)'), ('ctr', r'CTR (\w+)'), ('msr', r'MSR (\w+)')]
+        pairs += [('r%d' % n, r'GPR%02d(?: \w+){%d} (\w+)' % (n & ~3, n & 3)) for n in range(32)]
+        self.check(machine, 0, pairs)
+
+    def test_both_cpus_are_threads_of_gdb(self):
+        machine = self.tcg('-smp', '2')
+        out = self.gdb(machine.target(), 'info threads')
+        self.assertRegex(out, r'(?m)^\* 1 .*thread \d+')
+        self.assertRegex(out, r'(?m)^  2 ')
+        self.assertTrue(machine.running())
+
+    def test_written(self):
+        for machine in (self.tcg(), self.s390x()):
+            name, pattern = ('rbx', r'EBX=(\w+)') if machine.status() == 'running' else ('r7', r'R07=(\w+)')
+            machine.stop()
+            out = self.gdb(machine.target(), 'set var $%s = 0x12345678' % name, 'p/x $' + name)
+            self.assertIn('0x12345678', out)
+            self.assertEqual(hmp_value(machine.registers(), pattern), 0x12345678)
+
+
+class TestMemory(QmpCase):
+    def check(self, machine, top, seed=1):
+        """Random reads, and those that cross pages, equal pmemsave's."""
+        choose = random.Random(seed)
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        for _ in range(40):
+            gpa, size = choose.randrange(top - 9000), choose.randrange(1, 9000)
+            self.assertEqual(rsp.read(gpa, size), machine.pmemsave(gpa, size), hex(gpa))
+        rsp.detach()
+
+    def test_kvm(self):
+        machine = self.kvm()
+        machine.stop()
+        self.check(machine, 1 << 20)
+
+    def test_tcg(self):
+        machine = self.tcg()
+        machine.stop()
+        self.check(machine, 1 << 20)
+
+    def test_s390x(self):
+        self.check(self.s390x(), 128 << 20)
+
+    def test_ppc64(self):
+        machine = self.pseries()
+        machine.stop()
+        self.check(machine, 256 << 20)
+
+    def test_written(self):
+        """QEMU emulates what is there now, not what was there when it translated it."""
+        for machine in (self.tcg(), self.kvm()):
+            rsp = self.rsp(machine.target())
+            rsp.physical()
+            self.assertEqual(rsp.write(0x90000, b'vmgdbserver'), 'OK')
+            self.assertEqual(machine.pmemsave(0x90000, 11), b'vmgdbserver')
+            rsp.detach()
+
+    def test_rom_is_not_written_behind_an_emulator(self):
+        machine = self.tcg()
+        before = machine.pmemsave(0xfffff000, 4096)
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        self.assertTrue(rsp.write(0xfffff000, b'x').startswith('E'))
+        self.assertEqual(machine.pmemsave(0xfffff000, 4096), before)
+        rsp.detach()
+
+    def test_over_tcp_by_the_shared_file(self):
+        with socket.create_server(('127.0.0.1', 0)) as free:
+            port = free.getsockname()[1]
+        machine = self.tcg('-object', 'memory-backend-file,id=ram0,size=128M,share=on,mem-path=' + self.path('ram'),
+                           '-machine', 'memory-backend=ram0', '-qmp', 'tcp:127.0.0.1:%d,server=on,wait=off' % port)
+        machine.target = lambda: ('--qmp', '127.0.0.1:%d' % port)
+        out = self.say(machine, 'info mtree')
+        self.assertRegex(out, r'(?m)^0x100000-0x7ffffff ram ram0 at hva \w+, by the file behind it$')
+        self.assertRegex(out, r"(?m)^0xfffc0000-0xffffffff rom pc.bios at hva \w+, by QEMU's gdbstub$")
+        machine.stop()
+        self.check(machine, 1 << 20)
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        self.assertEqual(rsp.read(0xfffffff0, 16), machine.pmemsave(0xfffffff0, 16))
+        rsp.detach()
+        self.assertIsNone(machine.stub())
+
+    def test_by_the_monitor_where_there_is_no_other_way(self):
+        with socket.create_server(('127.0.0.1', 0)) as free:
+            port = free.getsockname()[1]
+        machine = self.tcg('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'),
+                           '-qmp', 'tcp:127.0.0.1:%d,server=on,wait=off' % port)
+        machine.target = lambda: ('--qmp', 'tcp:localhost:%d' % port)
+        machine.stop()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.connect(self.path('gdb'))
+            harness.wait_for(lambda: not machine.stub().startswith('disconnected:'), 10, 'the other client')
+            self.assertIn("by QEMU's monitor, which is slow", self.say(machine, 'info mtree'))
+            rsp = self.rsp(machine.target())
+            rsp.physical()
+            self.assertEqual(rsp.read(0xf0000, 3000), machine.pmemsave(0xf0000, 3000))
+            self.assertTrue(rsp.write(0x1000, b'x').startswith('E'))
+            rsp.detach()
+
+
+class TestDump(QmpCase):
+    def check(self, machine):
+        """The same bytes at the same places as in QEMU's own."""
+        ours, theirs = self.path('ours'), self.path('theirs')
+        self.dump(machine.target(), ours)
+        machine.stop()
+        self.dump(machine.target(), ours)
+        machine.dump(theirs)
+        with elfcore.Core(ours) as a, elfcore.Core(theirs) as b:
+            self.assertEqual(a.ranges(), b.ranges())
+            self.assertIsNone(elfcore.first_difference(a, b))
+            self.assertEqual(a.order, b.order)
+            self.assertEqual(len(a.notes_of('CORE', 1)), len(b.notes_of('CORE', 1)))
+            return a.order
+
+    def test_kvm(self):
+        self.check(self.kvm('-smp', '2', '-vga', 'std'))
+
+    def test_tcg_with_a_dimm(self):
+        self.check(self.firmware('-M', 'q35', '-accel', 'tcg', '-m', '128,slots=2,maxmem=1G', '-object',
+                                 'memory-backend-memfd,id=hot,size=64M', '-device', 'pc-dimm,memdev=hot'))
+
+    def test_s390x(self):
+        self.assertEqual(self.check(self.s390x('-smp', '2')), '>')
+
+    def test_ppc64(self):
+        self.assertEqual(self.check(self.pseries()), '>')
+
+    def test_running_goes_on(self):
+        machine = self.kvm()
+        self.dump(machine.target(), self.path('core'))
+        self.assertEqual(machine.status(), 'running')
+
+
+class TestRunState(QmpCase):
+    def check_left(self, machine, status, running=False):
+        self.assertEqual(machine.status(), status)
+        out = self.say(machine, 'info status', 'info registers', 'xp /1xb 0')
+        self.assertIn('its status was: %s\n' % status, out)
+        self.assertEqual('stays so' in out, not running)
+        self.assertEqual(machine.status(), status)
+        self.assertIsNone(machine.stub())
+
+    def test_running(self):
+        machine = self.kvm()
+        self.check_left(machine, 'running', running=True)
+        before = machine.hmp('xp /1wx 0x46c')
+        harness.wait_for(lambda: machine.hmp('xp /1wx 0x46c') != before, 10, 'it counts on')
+
+    def test_paused(self):
+        machine = self.kvm()
+        machine.stop()
+        self.check_left(machine, 'paused')
+
+    def test_not_started(self):
+        self.check_left(self.kvm('-S'), 'prelaunch')
+        self.check_left(self.tcg('-S'), 'prelaunch')
+        self.check_left(self.s390x(), 'prelaunch')
+
+    def test_waiting_for_a_migration(self):
+        self.check_left(self.kvm('-incoming', 'defer'), 'inmigrate')
+        self.check_left(self.tcg('-incoming', 'defer'), 'inmigrate')
+
+    def test_shut_down(self):
+        machine = self.tcg('-no-shutdown')
+        machine.hmp(PC_POWER_OFF)
+        harness.wait_for(lambda: machine.status() == 'shutdown', 10, 'shutdown')
+        self.check_left(machine, 'shutdown')
+
+    def test_panicked(self):
+        machine = self.tcg('-device', 'pvpanic', '-action', 'panic=pause')
+        machine.hmp(PC_DEBUG_PORT)
+        harness.wait_for(lambda: machine.status() == 'guest-panicked', 10, 'panic')
+        self.check_left(machine, 'guest-panicked')
+
+    def test_asleep(self):
+        machine = self.tcg()
+        machine.hmp(PC_SLEEP)
+        harness.wait_for(lambda: machine.status() == 'suspended', 10, 'sleep')
+        self.check_left(machine, 'suspended', running=True)
+
+    def test_many_cycles(self):
+        machine = self.kvm()
+        self.say(machine, 'info status')
+        before = len(harness.fds(machine.pid))
+        for _ in range(20):
+            self.say(machine, 'stop', 'cont', 'stop', 'info registers')
+        self.assertEqual(machine.status(), 'running')
+        self.assertIsNone(machine.stub())
+        harness.wait_for(lambda: len(harness.fds(machine.pid)) <= before, 10, 'no descriptor is left in QEMU')
+        self.assertEqual([d for d in os.listdir('/tmp') if d.startswith('vmgdbserver-')], [])
+
+    def test_somebody_lets_it_run(self):
+        machine = self.kvm()
+        proc = self.popen('console', *machine.target(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, bufsize=1)
+        harness.wait_for(lambda: machine.stub(), 10, 'our session')
+        harness.wait_for(lambda: machine.status() == 'paused', 10, 'pause')
+        machine.cont()
+        harness.wait_for(lambda: machine.stub() is None, 10, 'the gdbstub is let go of')
+        out, err = proc.communicate('info status\nxp /1xb 0\nstop\nxp /1xb 0\n', timeout=20)
+        self.assertIn('VM status: running', out)
+        self.assertIn('00000000: 0x', out)
+        self.assertRegex(err, 'another client of QEMU has let the guest run\n')
+        self.assertRegex(err, 'vmgdbserver: .*guest is running; stop it first\n')
+        self.assertEqual(machine.status(), 'running')
+
+    def test_somebody_resets_it(self):
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        machine.qmp('system_reset')
+        reset_vector = 'f0ff000000000000'
+        harness.wait_for(lambda: reset_vector in rsp.ask('g'), 10, 'the registers after a reset')
+        rsp.detach()
+        self.assertEqual(machine.status(), 'running')
+
+    def test_somebody_stops_it(self):
+        """gdb's continue ends, and the guest stays as that somebody wanted it."""
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        rsp.send('c')
+        harness.wait_for(machine.running, 10, 'continue')
+        machine.stop()
+        self.assertRegex(rsp.receive().decode(), '^T02')
+        rsp.detach()
+        self.assertEqual(machine.status(), 'paused')
+
+    def test_it_shuts_down_while_it_runs(self):
+        machine = self.tcg('-no-shutdown')
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        rsp.send('c')
+        harness.wait_for(machine.running, 10, 'continue')
+        machine.hmp(PC_POWER_OFF)
+        self.assertRegex(rsp.receive().decode(), '^T03')
+        rsp.detach()
+        self.assertEqual(machine.status(), 'shutdown')
+
+
+class TestStub(QmpCase):
+    """QEMU's own gdbstub."""
+
+    def test_none_runs(self):
+        machine = self.kvm()
+        self.assertIn(', started for this', self.say(machine, 'info status'))
+        self.assertIsNone(machine.stub())
+
+    def check_free(self, option, place):
+        machine = self.kvm('-gdb', option)
+        out = self.say(machine, 'info status', 'info registers')
+        self.assertRegex(out, "(?m)^registers: by QEMU's gdbstub at %s, and by" % place)
+        harness.wait_for(lambda: machine.stub().startswith('disconnected:'), 10, 'it listens again')
+        self.assertEqual(machine.status(), 'running')
+        machine.stop()
+        self.say(machine, 'info registers', 'cont', 'stop', 'info registers')
+        self.assertEqual(machine.status(), 'paused')
+        return machine
+
+    def test_free_unix(self):
+        path = self.path('gdb')
+        self.check_free('unix:%s,server=on,wait=off' % path, 'unix:' + path)
+        out = self.run_gdb('-ex', 'target remote ' + path, '-ex', 'p 6*7', '-ex', 'detach')
+        self.assertIn('= 42', out)
+
+    def test_free_tcp(self):
+        self.check_free('tcp::0', r'tcp:0\.0\.0\.0:\d+')
+        self.check_free('tcp:localhost:0', r'tcp:127\.0\.0\.1:\d+')
+
+    def test_in_use(self):
+        machine = self.kvm('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'), '-smp', '2')
+        with socket.socket(socket.AF_UNIX) as other:
+            other.connect(self.path('gdb'))
+            harness.wait_for(lambda: machine.status() == 'paused', 10, 'the other client pauses it')
+            out = self.say(machine, 'info status', 'cpu 1', 'info registers')
+            self.assertRegex(out, "registers: by QEMU's monitor, and read-only: .* is in use by another client")
+            self.assertEqual(self.value(out, 'rip'), hmp_value(machine.registers(1), r'EIP=(\w+)'))
+            self.assertEqual(self.value(out, 'cs_base'), hmp_value(machine.registers(1), r'^CS =\w+ (\w+)'))
+            result = self.gdb(machine.target(), 'p $rax = 7')
+            self.assertIn('is in use by another client', result)
+            self.assertFalse(machine.stub().startswith('disconnected:'))
+            self.assertEqual(machine.status(), 'paused')
+            other.settimeout(10)
+            other.send(b'+$?#3f')
+            self.assertIn(b'$T', other.recv(4096))
+
+    def test_owner_starts_one_meanwhile(self):
+        """What is the owner's by then is not ended."""
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        machine.hmp('gdbserver unix:%s,server=on,wait=off' % self.path('gdb'))
+        self.assertIn('Paging', rsp.monitor('info mem')[0] + 'Paging')
+        self.assertRegex(rsp.ask('g'), '^[0-9a-fx]+$')
+        rsp.detach()
+        self.assertEqual(machine.stub(), 'disconnected:unix:%s,server=on' % self.path('gdb'))
+        self.assertEqual(machine.status(), 'running')
+
+    def test_after_a_kill(self):
+        """One that was left behind is replaced; the guest stays as it was left."""
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        rsp.proc.kill()
+        rsp.proc.wait()
+        harness.wait_for(lambda: machine.stub().startswith('disconnected:'), 10, 'our end')
+        self.assertIn(', started for this', self.say(machine, 'info status'))
+        self.assertIsNone(machine.stub())
+        self.assertEqual(machine.status(), 'paused')
+
+
+class TestSocket(QmpCase):
+    def test_busy(self):
+        machine = self.kvm()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.connect(machine.path('ours'))
+            other.recv(1)
+            result = self.console(machine.target(), 'info status', seconds=20)
+            self.check_error(result, 1, 'one client at a time')
+        self.say(machine, 'info status')
+
+    def test_silent(self):
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(self.path('silent'))
+            silent.listen(1)
+            self.check_error(self.run_server('-', '--qmp', self.path('silent'), seconds=20), 1,
+                             'no greeting within 5 s', 'one client at a time')
+
+    def test_none(self):
+        self.check_error(self.run_server('-', '--qmp', self.path('none')), 1, 'none', 'No such file')
+        self.check_error(self.run_server('dump', '--qmp', 'localhost:', self.path('out')), 2, 'HOST:PORT')
+        self.check_error(self.run_server('-', '--qmp', 'a', '--core', 'b'), 2, 'one target')
+
+    def test_other_protocol(self):
+        machine = self.machine('qemu-system-x86_64', '-S', '-monitor',
+                               'unix:%s,server=on,wait=off' % self.path('hmp'))
+        self.assertEqual(machine.status(), 'prelaunch')
+        self.check_error(self.run_server('-', '--qmp', self.path('hmp')), 1, 'does not speak QMP')
+
+    def test_other_architecture(self):
+        if not harness.shutil.which('qemu-system-arm'):
+            self.skipTest('qemu-system-arm is not installed')
+        machine = self.machine('qemu-system-arm', '-M', 'virt', '-S')
+        self.check_error(self.run_server('-', *machine.target()), 1, 'not supported: arm')
+
+    def test_no_machine_yet(self):
+        machine = self.machine('qemu-system-x86_64', '-preconfig')
+        self.check_error(self.run_server('-', *machine.target()), 1, 'preconfig')
+        self.assertEqual(machine.status(), 'prelaunch' if machine.status() == 'prelaunch' else 'preconfig')
+
+    def test_qemu_exits_in_a_session(self):
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        machine.proc.kill()
+        self.assertEqual(rsp.proc.wait(10), 1)
+        err = rsp.proc.stderr.read().decode()
+        self.assertRegex(err, 'vmgdbserver: .*has exited\n$')
+        self.assertEqual(err.count('\n'), 1, err)
+
+    def test_qemu_exits_while_it_runs(self):
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        rsp.send('c')
+        harness.wait_for(machine.running, 10, 'continue')
+        machine.proc.send_signal(signal.SIGTERM)
+        self.assertRegex(rsp.receive().decode(), '^[XW]')
+        self.assertEqual(rsp.proc.wait(10), 1)
+
+    def test_qemu_hangs(self):
+        """Leaving takes no longer than it must."""
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        machine.proc.send_signal(signal.SIGSTOP)
+        rsp.proc.send_signal(signal.SIGTERM)
+        self.assertEqual(rsp.proc.wait(30), 0)
+        machine.proc.send_signal(signal.SIGCONT)
+        harness.wait_for(machine.running, 10, 'what it was told is done')
