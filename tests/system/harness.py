@@ -169,16 +169,23 @@ class QemuProcess:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
         try:
-            wait_for(lambda: os.path.exists(path) or self.proc.poll() is not None, 20, 'QMP socket')
-            if self.proc.poll() is not None:
-                raise AssertionError('%s ended at once: %s' % (self.program, self.said()))
-            self.socket.connect(path)
+            wait_for(lambda: self._connects(path), 20, 'QMP socket')
             self.lines = self.socket.makefile('rb')
             self.lines.readline()
             self.qmp('qmp_capabilities')
         except BaseException:
             self.close()
             raise
+
+    def _connects(self, path):
+        """The socket has its name before it listens."""
+        if self.proc.poll() is not None:
+            raise AssertionError('%s ended at once: %s' % (self.program, self.said()))
+        try:
+            self.socket.connect(path)
+            return True
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -293,13 +300,14 @@ def traced(vmm):
 
 
 def children(pid):
+    """None of a process that has ended."""
     found = []
-    for tid in os.listdir('/proc/%d/task' % pid):
-        try:
+    try:
+        for tid in os.listdir('/proc/%d/task' % pid):
             with open('/proc/%d/task/%s/children' % (pid, tid)) as f:
                 found += [int(child) for child in f.read().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            pass
+    except (FileNotFoundError, ProcessLookupError):
+        pass
     return sorted(found)
 
 
@@ -524,8 +532,9 @@ class Case(unittest.TestCase):
             f.write('\n'.join(commands) + '\n')
         return self.run_gdb('-x', script, seconds=seconds)
 
-    def run_gdb(self, *args, seconds=120):
-        proc = subprocess.Popen(['gdb', '--batch', '-nx', '-iex', 'set debuginfod enabled off', *args],
+    def run_gdb(self, *args, seconds=120, program='gdb'):
+        require_program(program)
+        proc = subprocess.Popen([program, '--batch', '-nx', '-iex', 'set debuginfod enabled off', *args],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                 env=self.env())
         self.addCleanup(_end, proc)

@@ -91,8 +91,9 @@ class TestRegisters(QmpCase):
         ours = self.say(machine, 'cpu %d' % cpu, 'info registers')
         theirs = machine.registers(cpu)
         for name, pattern in pairs:
+            mask = 0xf0ff00 if name.endswith('_attr') else ~0  # QEMU leaves bits of the limit in the attributes
             with self.subTest(cpu=cpu, name=name):
-                self.assertEqual(self.value(ours, name), hmp_value(theirs, pattern))
+                self.assertEqual(self.value(ours, name), hmp_value(theirs, pattern) & mask)
 
     def check_x86(self, machine, cpus):
         machine.stop()
@@ -139,12 +140,40 @@ class TestRegisters(QmpCase):
         self.assertTrue(machine.running())
 
     def test_written(self):
-        for machine in (self.tcg(), self.s390x()):
-            name, pattern = ('rbx', r'EBX=(\w+)') if machine.status() == 'running' else ('r7', r'R07=(\w+)')
-            machine.stop()
-            out = self.gdb(machine.target(), 'set var $%s = 0x12345678' % name, 'p/x $' + name)
-            self.assertIn('0x12345678', out)
-            self.assertEqual(hmp_value(machine.registers(), pattern), 0x12345678)
+        machine = self.tcg()
+        machine.stop()
+        out = self.gdb(machine.target(), 'set var $rbx = 0x12345678', 'p/x $rbx')
+        self.assertIn('0x12345678', out)
+        self.assertEqual(hmp_value(machine.registers(), r'EBX=(\w+)'), 0x12345678)
+
+    def test_written_big_endian(self):
+        machine = self.s390x()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        self.assertEqual(rsp.ask('P9=1122334455667788'), 'OK')  # pswm, pswa, r0
+        rsp.detach()
+        self.assertEqual(hmp_value(machine.registers(), r'R07=(\w+)'), 0x1122334455667788)
+
+    def test_only_in_its_own_dump(self):
+        """QEMU 7.2 tells s390x's prefix and timers nowhere else."""
+        machine = self.s390x('-smp', '2')
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        # spx 8(%r1); j .; the new prefix
+        self.assertEqual(rsp.write(0x10000, bytes.fromhex('b2101008 a7f40000 00020000')), 'OK')
+        for number, value in ((0, 0x180000000), (1, 0x10000), (3, 0x10000)):  # pswm, pswa, r1
+            self.assertEqual(rsp.ask('P%x=%016x' % (number, value)), 'OK')
+        rsp.detach()
+        machine.cont()
+        harness.wait_for(lambda: 'addr 0000000000010004' in machine.registers(), 10, 'the loop')
+        machine.stop()
+        self.assertEqual(self.value(self.say(machine, 'info registers'), 'prefix'), 0x20000)
+        self.dump(machine.target(), self.path('ours'))
+        machine.dump(self.path('theirs'))
+        with elfcore.Core(self.path('ours')) as a, elfcore.Core(self.path('theirs')) as b:
+            self.assertEqual(a.notes_of('LINUX', 0x305), [b'\0\2\0\0', b'\0\0\0\0'])
+            for kind in (0x301, 0x302, 0x303, 0x304, 0x305, 0x309, 0x30a):
+                self.assertEqual(a.notes_of('LINUX', kind), b.notes_of('LINUX', kind), hex(kind))
 
 
 class TestMemory(QmpCase):
@@ -201,7 +230,7 @@ class TestMemory(QmpCase):
                            '-machine', 'memory-backend=ram0', '-qmp', 'tcp:127.0.0.1:%d,server=on,wait=off' % port)
         machine.target = lambda: ('--qmp', '127.0.0.1:%d' % port)
         out = self.say(machine, 'info mtree')
-        self.assertRegex(out, r'(?m)^0x100000-0x7ffffff ram ram0 at hva \w+, by the file behind it$')
+        self.assertRegex(out, r'(?m) ram ram0 at hva \w+, by the file behind it$')
         self.assertRegex(out, r"(?m)^0xfffc0000-0xffffffff rom pc.bios at hva \w+, by QEMU's gdbstub$")
         machine.stop()
         self.check(machine, 1 << 20)
@@ -323,17 +352,18 @@ class TestRunState(QmpCase):
 
     def test_somebody_lets_it_run(self):
         machine = self.kvm()
-        proc = self.popen('console', *machine.target(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, bufsize=1)
-        harness.wait_for(lambda: machine.stub(), 10, 'our session')
-        harness.wait_for(lambda: machine.status() == 'paused', 10, 'pause')
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        self.assertIsNotNone(rsp.read(0, 1))
         machine.cont()
         harness.wait_for(lambda: machine.stub() is None, 10, 'the gdbstub is let go of')
-        out, err = proc.communicate('info status\nxp /1xb 0\nstop\nxp /1xb 0\n', timeout=20)
-        self.assertIn('VM status: running', out)
-        self.assertIn('00000000: 0x', out)
-        self.assertRegex(err, 'another client of QEMU has let the guest run\n')
-        self.assertRegex(err, 'vmgdbserver: .*guest is running; stop it first\n')
+        self.assertIsNone(rsp.read(0, 1))
+        rsp.send('c')
+        rsp.interrupt()
+        self.assertRegex(rsp.receive().decode(), '^T')
+        self.assertIsNotNone(rsp.read(0, 1))
+        rsp.detach()
+        self.assertIn('another client of QEMU has let the guest run\n', rsp.proc.stderr.read().decode())
         self.assertEqual(machine.status(), 'running')
 
     def test_somebody_resets_it(self):
@@ -375,7 +405,10 @@ class TestStub(QmpCase):
 
     def test_none_runs(self):
         machine = self.kvm()
-        self.assertIn(', started for this', self.say(machine, 'info status'))
+        out = self.say(machine, 'info status')
+        self.assertIn(', started for this', out)
+        self.assertIn('reached by QMP, because --qmp was given', out)
+        self.assertIn('--attach %d\n' % machine.pid, out)
         self.assertIsNone(machine.stub())
 
     def check_free(self, option, place):
@@ -421,8 +454,8 @@ class TestStub(QmpCase):
         machine = self.kvm()
         rsp = self.rsp(machine.target())
         rsp.ask('?')
+        machine.hmp('gdbserver none')
         machine.hmp('gdbserver unix:%s,server=on,wait=off' % self.path('gdb'))
-        self.assertIn('Paging', rsp.monitor('info mem')[0] + 'Paging')
         self.assertRegex(rsp.ask('g'), '^[0-9a-fx]+$')
         rsp.detach()
         self.assertEqual(machine.stub(), 'disconnected:unix:%s,server=on' % self.path('gdb'))
@@ -477,8 +510,7 @@ class TestSocket(QmpCase):
 
     def test_no_machine_yet(self):
         machine = self.machine('qemu-system-x86_64', '-preconfig')
-        self.check_error(self.run_server('-', *machine.target()), 1, 'preconfig')
-        self.assertEqual(machine.status(), 'prelaunch' if machine.status() == 'prelaunch' else 'preconfig')
+        self.check_error(self.run_server('-', *machine.target()), 1, 'query-target: .*machine initialization')
 
     def test_qemu_exits_in_a_session(self):
         machine = self.kvm()
@@ -501,12 +533,13 @@ class TestSocket(QmpCase):
         self.assertEqual(rsp.proc.wait(10), 1)
 
     def test_qemu_hangs(self):
-        """Leaving takes no longer than it must."""
+        """Leaving takes no longer than a command's time, and says what is left undone."""
         machine = self.kvm()
         rsp = self.rsp(machine.target())
         rsp.ask('?')
         machine.proc.send_signal(signal.SIGSTOP)
         rsp.proc.send_signal(signal.SIGTERM)
-        self.assertEqual(rsp.proc.wait(30), 0)
+        rsp.proc.wait(40)
+        self.assertRegex(rsp.proc.stderr.read().decode(), 'no answer .* within 20 s; it stays paused until QEMU is told')
         machine.proc.send_signal(signal.SIGCONT)
-        harness.wait_for(machine.running, 10, 'what it was told is done')
+        self.say(machine, 'info status')
