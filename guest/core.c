@@ -96,6 +96,8 @@ static struct err *core_next_data(struct guest *g, const struct mem_block *b, ui
 	return NULL;
 }
 
+#define MAX_PID (1u << 22) /* Linux's PID_MAX_LIMIT */
+
 static struct err *core_read_regs(struct guest *g, unsigned vcpu, struct regs *ret)
 {
 	const struct core *c = g->priv;
@@ -104,12 +106,13 @@ static struct err *core_read_regs(struct guest *g, unsigned vcpu, struct regs *r
 	return NULL;
 }
 
+/* QEMU writes those of s390x in the order of its host; others are made up. */
 static bool core_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret)
 {
 	const struct core *c = g->priv;
 
 	*ret = c->vcpus[vcpu].pid;
-	return true;
+	return *ret <= MAX_PID;
 }
 
 static const char *core_vmcoreinfo(struct guest *g, size_t *ret_bytes)
@@ -195,11 +198,50 @@ static struct err *set_blocks(struct guest *g, const struct core *c)
 	return e;
 }
 
+static struct regs *swapped(const struct regs *from, enum byte_order order)
+{
+	struct regs *regs = regs_create(from->arch, order);
+
+	for (unsigned r = 0; r < from->arch->n_regs; r++) {
+		const uint8_t *bytes = regs_bytes(from, r);
+		size_t n = reg_bytes(from->arch, r);
+		uint8_t reversed[ARCH_MAX_REG_BYTES];
+
+		for (size_t i = 0; bytes && i < n; i++)
+			reversed[i] = bytes[n - 1 - i];
+		if (bytes)
+			regs_set_bytes(regs, r, reversed);
+	}
+	return regs;
+}
+
+/*
+ * QEMU has written big-endian cores of little-endian guests (ppc64). A vCPU of
+ * such a guest may be in big-endian firmware; the contrary does not happen.
+ */
+static void find_order(struct core *c)
+{
+	bool is_little = false;
+
+	for (unsigned i = 0; i < c->n_vcpus && c->order == ORDER_BIG; i++)
+		is_little |= c->arch->order(c->vcpus[i].regs) == ORDER_LITTLE;
+	if (!is_little)
+		return;
+	for (unsigned i = 0; i < c->n_vcpus; i++) {
+		struct regs *regs = swapped(c->vcpus[i].regs, ORDER_LITTLE);
+
+		regs_destroy(c->vcpus[i].regs);
+		c->vcpus[i].regs = regs;
+	}
+	c->order = ORDER_LITTLE;
+}
+
 static struct err *open_guest(struct core *c, struct guest **ret)
 {
 	struct guest *g = guest_create(&core_ops, c->arch, c);
 	struct err *e;
 
+	find_order(c);
 	g->order = c->order;
 	g->state = GUEST_STOPPED;
 	g->was_paused = true;

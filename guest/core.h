@@ -25,7 +25,7 @@ struct core {
 	uint64_t file_bytes;
 	int elf_class;   /* ELFCLASS* */
 	uint16_t machine;
-	enum byte_order order;
+	enum byte_order order; /* of the file; once it is open, of the guest */
 	const struct arch *arch;
 	struct core_run *runs; /* sorted, disjoint */
 	size_t n_runs;

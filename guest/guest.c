@@ -403,6 +403,7 @@ struct err *guest_regs(struct guest *g, unsigned vcpu, const struct regs **ret)
 			regs_destroy(regs);
 			return err_prefix(e, "cannot read the registers of vCPU %u", vcpu);
 		}
+		os_enrich_regs(g, regs);
 		g->cache[vcpu] = regs;
 	}
 	*ret = g->cache[vcpu];

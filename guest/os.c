@@ -32,3 +32,9 @@ struct err *os_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret)
 {
 	return HAS(g, vcpu_pid) ? g->os->ops->vcpu_pid(g->os, vcpu, ret) : unknown("the running task");
 }
+
+void os_enrich_regs(struct guest *g, struct regs *regs)
+{
+	if (HAS(g, enrich_regs))
+		g->os->ops->enrich_regs(g->os, regs);
+}

@@ -35,6 +35,12 @@ struct os_ops {
 
 	/* The pid of the task that a vCPU runs. */
 	struct err *(*vcpu_pid)(struct os *os, unsigned vcpu, uint32_t *ret);
+
+	/*
+	 * Adds to what a backend read of a vCPU that which only memory tells. Called
+	 * by guest_regs() at each stop: it may read physical memory, not registers.
+	 */
+	void (*enrich_regs)(struct os *os, struct regs *regs);
 };
 
 struct os {
@@ -52,5 +58,6 @@ struct err *os_slide(struct guest *g, uint64_t *ret) MUST_CHECK;
 struct err *os_vmcoreinfo(struct guest *g, const char **ret, size_t *ret_bytes) MUST_CHECK;
 struct err *os_kernel_map(struct guest *g, struct mapping **ret, size_t *ret_n) MUST_CHECK;
 struct err *os_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret) MUST_CHECK;
+void os_enrich_regs(struct guest *g, struct regs *regs);
 
 #endif

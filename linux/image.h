@@ -13,6 +13,12 @@ struct linux_image {
 	uint64_t slide;    /* run-time minus link-time address */
 };
 
+/* A growing list of mappings; {0} is empty. free(v) ends it. */
+struct pieces {
+	struct mapping *v;
+	size_t n, cap;
+};
+
 /* What differs from architecture to architecture. */
 struct linux_arch {
 	const char *name; /* of the struct arch */
@@ -21,11 +27,30 @@ struct linux_arch {
 	bool (*find_image)(struct guest *g, struct linux_image *ret);
 	/* Is the note that of the kernel that runs? */
 	bool (*agrees)(struct guest *g, const struct linux_image *img, const struct vmcoreinfo *info);
-	/* As os_ops.kernel_map. */
-	struct err *(*kernel_map)(struct guest *g, const struct linux_image *img, struct mapping **ret,
-				  size_t *ret_n);
+	/* Where the guest itself says that its note is; NULL where it does not. */
+	bool (*note_gpa)(struct guest *g, const struct linux_image *img, uint64_t *ret);
+	/* Pieces in any order; as os_ops.kernel_map for the rest. */
+	struct err *(*kernel_map)(struct guest *g, const struct linux_image *img, struct pieces *ret);
+	/* False when it is not known; vcpu is one of a guest with this image. NULL: never known. */
+	bool (*pid)(struct guest *g, const struct regs *vcpu, uint32_t *ret);
+	/* As os_ops.enrich_regs; NULL: registers tell all. *memo is 0 at first, and kept from stop to stop. */
+	void (*enrich_regs)(struct guest *g, struct regs *regs, uint64_t *memo);
 };
 
-extern const struct linux_arch linux_x86_64;
+extern const struct linux_arch linux_ppc64, linux_s390x, linux_x86_64;
+
+/* ---- what they share ---- */
+
+/* False when these registers' page tables do not map gva. */
+bool linux_translate(struct guest *g, const struct regs *regs, uint64_t gva, struct mapping *ret);
+
+/* An integer of up to 8 bytes in guest byte order; false where there is no memory. */
+bool linux_read_phys(struct guest *g, uint64_t gpa, size_t bytes, uint64_t *ret);
+
+/* Stops with true at the first vCPU for which fn is. */
+bool linux_any_vcpu(struct guest *g, bool (*fn)(struct guest *g, const struct regs *vcpu, struct linux_image *ret),
+		    struct linux_image *ret);
+
+void pieces_add(struct pieces *p, const struct mapping *m);
 
 #endif

@@ -9,6 +9,8 @@
 #include "linux/vmcoreinfo.h"
 
 static const struct linux_arch *const ARCHES[] = {
+	&linux_ppc64,
+	&linux_s390x,
 	&linux_x86_64,
 };
 
@@ -21,6 +23,7 @@ struct linux_os {
 	struct linux_image image;      /* regs NULL: not found */
 	struct vmcoreinfo info;        /* the last found, current when searched */
 	bool has_info;
+	uint64_t memo; /* of arch->enrich_regs */
 };
 
 static void forget(struct linux_os *l)
@@ -63,6 +66,15 @@ static bool agrees(void *arg, const struct vmcoreinfo *info)
 	return l->arch->agrees(l->os.guest, &l->image, info);
 }
 
+static bool read_pointed(struct linux_os *l)
+{
+	struct guest *g = l->os.guest;
+	uint64_t gpa;
+
+	return l->arch->note_gpa && l->arch->note_gpa(g, &l->image, &gpa) &&
+	       vmcoreinfo_read(g, gpa, agrees, l, &l->info);
+}
+
 /* A note stays where it is while its kernel runs: only a new kernel costs a search. */
 static struct err *find_info(struct linux_os *l)
 {
@@ -73,7 +85,7 @@ static struct err *find_info(struct linux_os *l)
 
 	vmcoreinfo_deinit(&l->info);
 	l->searched = true;
-	if (!had || !vmcoreinfo_read(g, gpa, agrees, l, &l->info))
+	if (!(had && vmcoreinfo_read(g, gpa, agrees, l, &l->info)) && !read_pointed(l))
 		e = vmcoreinfo_search(g, agrees, l, &l->info);
 	l->has_info = !e;
 	if (e && err_code(e) != ERR_UNKNOWN)
@@ -111,12 +123,49 @@ static struct err *linux_slide(struct os *os, uint64_t *ret)
 	return NULL;
 }
 
+static int by_gpa(const void *a, const void *b)
+{
+	const struct mapping *x = a, *y = b;
+
+	return (x->gpa > y->gpa) - (x->gpa < y->gpa);
+}
+
 static struct err *linux_kernel_map(struct os *os, struct mapping **ret, size_t *ret_n)
 {
 	const struct linux_image *img = image_of(os);
 	struct linux_os *l = os->priv;
+	struct pieces map = { 0 };
+	struct err *e = img ? l->arch->kernel_map(os->guest, img, &map) : no_linux();
 
-	return img ? l->arch->kernel_map(os->guest, img, ret, ret_n) : no_linux();
+	if (e) {
+		free(map.v);
+		return e;
+	}
+	if (map.n)
+		qsort(map.v, map.n, sizeof(*map.v), by_gpa);
+	*ret = map.v;
+	*ret_n = map.n;
+	return NULL;
+}
+
+static struct err *linux_vcpu_pid(struct os *os, unsigned vcpu, uint32_t *ret)
+{
+	const struct linux_image *img = image_of(os);
+	struct linux_os *l = os->priv;
+	const struct regs *regs;
+	struct err *e = img ? guest_regs(os->guest, vcpu, &regs) : no_linux();
+
+	if (e || (l->arch->pid && l->arch->pid(os->guest, regs, ret)))
+		return e;
+	return err_new(ERR_UNKNOWN, "the guest's memory does not tell which task vCPU %u runs", vcpu);
+}
+
+static void linux_enrich_regs(struct os *os, struct regs *regs)
+{
+	struct linux_os *l = os->priv;
+
+	if (l->arch && l->arch->enrich_regs)
+		l->arch->enrich_regs(os->guest, regs, &l->memo);
 }
 
 static void linux_destroy(struct os *os)
@@ -135,6 +184,8 @@ static const struct os_ops linux_ops = {
 	.slide = linux_slide,
 	.vmcoreinfo = linux_vmcoreinfo,
 	.kernel_map = linux_kernel_map,
+	.vcpu_pid = linux_vcpu_pid,
+	.enrich_regs = linux_enrich_regs,
 };
 
 struct os *linux_os_create(struct guest *g)

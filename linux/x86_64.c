@@ -36,15 +36,6 @@ static bool in_image_range(uint64_t gva)
 	return gva >= LINK_START && gva - START_KERNEL_MAP < KERNEL_IMAGE_MAX;
 }
 
-static bool translate(struct guest *g, const struct regs *regs, uint64_t gva, struct mapping *ret)
-{
-	struct phys_reader mem = guest_phys_reader(g);
-	struct err *e = g->arch->translate(regs, &mem, gva, ret);
-
-	err_destroy(e);
-	return !e;
-}
-
 /* The handler of the page fault, from the IDT. */
 static bool read_gate(struct guest *g, const struct regs *regs, uint64_t idt, uint64_t *ret)
 {
@@ -54,7 +45,7 @@ static bool read_gate(struct guest *g, const struct regs *regs, uint64_t idt, ui
 	struct mapping m;
 	struct err *e;
 
-	if (!translate(g, regs, gva, &m))
+	if (!linux_translate(g, regs, gva, &m))
 		return false;
 	e = mem.read(mem.ctx, m.gpa + (gva - m.gva), gate, sizeof(gate));
 	if (!e) /* Intel SDM volume 3, figure 6-8 */
@@ -75,9 +66,9 @@ static bool find_start(struct guest *g, const struct regs *regs, uint64_t gva, s
 {
 	struct mapping at, below;
 
-	if (!in_image_range(gva) || !translate(g, regs, gva, &at))
+	if (!in_image_range(gva) || !linux_translate(g, regs, gva, &at))
 		return false;
-	while (translate(g, regs, at.gva - 1, &below) && below.gva - below.gpa == at.gva - at.gpa) {
+	while (linux_translate(g, regs, at.gva - 1, &below) && below.gva - below.gpa == at.gva - at.gpa) {
 		at = below;
 		if (!in_image_range(at.gva))
 			return false;
@@ -156,15 +147,7 @@ static bool find_by_note(struct guest *g, struct linux_image *ret)
 
 static bool find_image(struct guest *g, struct linux_image *ret)
 {
-	for (unsigned i = 0; i < g->n_vcpus; i++) {
-		const struct regs *regs;
-		struct err *e = guest_regs(g, i, &regs);
-
-		if (!e && find_by_vcpu(g, regs, ret))
-			return true;
-		err_destroy(e);
-	}
-	return find_by_note(g, ret);
+	return linux_any_vcpu(g, find_by_vcpu, ret) || find_by_note(g, ret);
 }
 
 /* Its symbols lie where the page tables have the image. */
@@ -174,7 +157,7 @@ static bool agrees(struct guest *g, const struct linux_image *img, const struct 
 	struct mapping m;
 
 	if (!vmcoreinfo_number(info, "SYMBOL(_stext)", 16, &stext) || stext < img->gva ||
-	    !translate(g, img->regs, stext, &m) || m.gva - m.gpa != img->gva - img->gpa)
+	    !linux_translate(g, img->regs, stext, &m) || m.gva - m.gpa != img->gva - img->gpa)
 		return false;
 	if (vmcoreinfo_number(info, "NUMBER(phys_base)", 10, &phys_base) &&
 	    img->gva - START_KERNEL_MAP + phys_base != img->gpa)
@@ -189,27 +172,13 @@ static uint64_t find_end(struct guest *g, const struct linux_image *img)
 
 	while (at - end < MAX_IMAGE_GAP && in_image_range(at)) {
 		struct mapping m;
-		bool mapped = translate(g, img->regs, at, &m) && m.gva - m.gpa == img->gva - img->gpa;
+		bool mapped = linux_translate(g, img->regs, at, &m) && m.gva - m.gpa == img->gva - img->gpa;
 
 		at = mapped ? m.gva + m.bytes : at + PAGE_BYTES;
 		if (mapped)
 			end = at;
 	}
 	return end;
-}
-
-struct pieces {
-	struct mapping *v;
-	size_t n, cap;
-};
-
-static void add_piece(struct pieces *p, const struct mapping *m)
-{
-	if (p->n == p->cap) {
-		p->cap = p->cap ? 2 * p->cap : 64;
-		p->v = xreallocarray(p->v, p->cap, sizeof(*p->v));
-	}
-	p->v[p->n++] = *m;
 }
 
 /* Collects what may be of the direct map. */
@@ -219,7 +188,7 @@ static struct err *collect(void *arg, const struct mapping *m)
 
 	if (m->gva >= UPPER_HALF && m->gva < START_KERNEL_MAP && (m->gva - m->gpa) % PAGE_OFFSET_ALIGN == 0 &&
 	    p->n < MAX_PIECES)
-		add_piece(p, m);
+		pieces_add(p, m);
 	return NULL;
 }
 
@@ -273,7 +242,7 @@ static void add_direct_map(const struct guest *g, const struct pieces *p, uint64
 		}
 		if (clip(m, b, &first, &last)) {
 			if (!open)
-				add_piece(out, &(struct mapping){ page_offset + first, first, 0, MAPPING_WRITABLE });
+				pieces_add(out, &(struct mapping){ page_offset + first, first, 0, MAPPING_WRITABLE });
 			out->v[out->n - 1].bytes = last - out->v[out->n - 1].gpa + 1;
 			open = true;
 		}
@@ -286,34 +255,21 @@ static void add_direct_map(const struct guest *g, const struct pieces *p, uint64
 	}
 }
 
-static int by_gpa(const void *a, const void *b)
-{
-	const struct mapping *x = a, *y = b;
-
-	return (x->gpa > y->gpa) - (x->gpa < y->gpa);
-}
-
-static struct err *kernel_map(struct guest *g, const struct linux_image *img, struct mapping **ret,
-			      size_t *ret_n)
+static struct err *kernel_map(struct guest *g, const struct linux_image *img, struct pieces *ret)
 {
 	struct phys_reader mem = guest_phys_reader(g);
-	struct pieces all = { 0 }, map = { 0 };
-	uint64_t page_offset;
+	struct pieces all = { 0 };
+	uint64_t page_offset = 0;
 	struct err *e = g->arch->walk(img->regs, &mem, collect, &all);
 
-	if (e) {
-		free(all.v);
-		return e;
+	if (!e) {
+		pieces_add(ret, &(struct mapping){ img->gva, img->gpa, find_end(g, img) - img->gva,
+						   MAPPING_WRITABLE | MAPPING_EXECUTABLE });
+		if (find_page_offset(&all, img->gpa, &page_offset))
+			add_direct_map(g, &all, page_offset, ret);
 	}
-	add_piece(&map, &(struct mapping){ img->gva, img->gpa, find_end(g, img) - img->gva,
-					   MAPPING_WRITABLE | MAPPING_EXECUTABLE });
-	if (find_page_offset(&all, img->gpa, &page_offset))
-		add_direct_map(g, &all, page_offset, &map);
 	free(all.v);
-	qsort(map.v, map.n, sizeof(*map.v), by_gpa);
-	*ret = map.v;
-	*ret_n = map.n;
-	return NULL;
+	return e;
 }
 
 const struct linux_arch linux_x86_64 = {

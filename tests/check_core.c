@@ -3,6 +3,7 @@
 #include <check.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <libelf.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arch/ppc64/ppc64.h"
 #include "arch/x86_64/x86_64.h"
 #include "dump/dump.h"
 #include "guest/backends.h"
@@ -99,13 +101,15 @@ static_assert(offsetof(struct made, data) == 0x1000, "data starts at a page");
 
 static void add_note(struct made *m, const char *owner, uint32_t type, const void *desc, uint32_t bytes)
 {
-	Elf64_Nhdr h = { (uint32_t)strlen(owner) + 1, bytes, type };
+	size_t name_bytes = strlen(owner) + 1;
 	uint8_t *at = m->notes + m->phdrs[0].p_filesz;
 
-	memcpy(at, &h, sizeof(h));
-	memcpy(at + sizeof(h), owner, h.n_namesz);
-	memcpy(at + sizeof(h) + ALIGN_UP(h.n_namesz, 4u), desc, bytes);
-	m->phdrs[0].p_filesz += sizeof(h) + ALIGN_UP(h.n_namesz, 4u) + ALIGN_UP(bytes, 4u);
+	store_uint(at, 4, ORDER_LITTLE, name_bytes);
+	store_uint(at + 4, 4, ORDER_LITTLE, bytes);
+	store_uint(at + 8, 4, ORDER_LITTLE, type);
+	memcpy(at + 12, owner, name_bytes);
+	memcpy(at + 12 + ALIGN_UP(name_bytes, 4u), desc, bytes);
+	m->phdrs[0].p_filesz += 12 + ALIGN_UP(name_bytes, 4u) + ALIGN_UP(bytes, 4u);
 	ck_assert_uint_le(m->phdrs[0].p_filesz, sizeof(m->notes));
 }
 
@@ -113,8 +117,8 @@ static void add_prstatus(struct made *m, uint32_t pid, uint64_t rip)
 {
 	uint8_t desc[PRSTATUS_BYTES] = { 0 };
 
-	memcpy(desc + PRSTATUS_PID, &pid, 4);
-	memcpy(desc + PRSTATUS_RIP, &rip, 8);
+	store_uint(desc + PRSTATUS_PID, 4, ORDER_LITTLE, pid);
+	store_uint(desc + PRSTATUS_RIP, 8, ORDER_LITTLE, rip);
 	add_note(m, "CORE", NT_PRSTATUS, desc, sizeof(desc));
 }
 
@@ -122,8 +126,8 @@ static void add_qemu(struct made *m, uint64_t rip, uint64_t cr3)
 {
 	uint8_t desc[QEMU_BYTES] = { 1, 0, 0, 0, QEMU_BYTES & 0xff, QEMU_BYTES >> 8 };
 
-	memcpy(desc + QEMU_RIP, &rip, 8);
-	memcpy(desc + QEMU_CR3, &cr3, 8);
+	store_uint(desc + QEMU_RIP, 8, ORDER_LITTLE, rip);
+	store_uint(desc + QEMU_CR3, 8, ORDER_LITTLE, cr3);
 	add_note(m, "QEMU", 0, desc, sizeof(desc));
 }
 
@@ -151,15 +155,36 @@ static struct made *make(void)
 	m->phdrs[0].p_type = PT_NOTE;
 	m->phdrs[0].p_offset = offsetof(struct made, notes);
 	for (size_t i = 0; i < ARRAY_LEN(m->data); i++)
-		m->data[i] = offsetof(struct made, data) + 8 * i;
+		store_uint(&m->data[i], 8, ORDER_LITTLE, offsetof(struct made, data) + 8 * i);
 	add_prstatus(m, 100, 0x1111);
 	return m;
 }
 
-static struct guest *open_made(struct made *m)
+static void to_little_endian(void *p, size_t bytes, Elf_Type type)
 {
+	Elf_Data data = { .d_buf = p, .d_size = bytes, .d_type = type, .d_version = EV_CURRENT };
+
+	ck_assert_ptr_nonnull(elf64_xlatetof(&data, &data, ELFDATA2LSB));
+}
+
+/* Headers are the host's own structs until they are complete; all else is as in the file from the start. */
+static void finish_headers(struct made *m)
+{
+	elf_version(EV_CURRENT);
+	to_little_endian(&m->ehdr, sizeof(m->ehdr), ELF_T_EHDR);
+	to_little_endian(m->phdrs, sizeof(m->phdrs), ELF_T_PHDR);
+}
+
+static void write_made(struct made *m)
+{
+	finish_headers(m);
 	write_file(m, sizeof(*m));
 	free(m);
+}
+
+static struct guest *open_made(struct made *m)
+{
+	write_made(m);
 	return open_core();
 }
 
@@ -169,7 +194,7 @@ static uint64_t word_at(struct guest *g, uint64_t gpa)
 	uint64_t word = 1;
 
 	ok(mem.read(mem.ctx, gpa, &word, sizeof(word)));
-	return word;
+	return load_uint(&word, sizeof(word), ORDER_LITTLE);
 }
 
 START_TEST(memory_is_where_the_headers_say)
@@ -245,8 +270,7 @@ START_TEST(loads_that_contradict)
 
 	add_load(m, &(struct load){ 0, 0, 0x1000, 2 * PAGE, 2 * PAGE });
 	add_load(m, &(struct load){ 0, PAGE, 0x3000, PAGE, PAGE });
-	write_file(m, sizeof(*m));
-	free(m);
+	write_made(m);
 	open_fails(ERR_INVALID, "two of its loads differ near physical address 0x1000");
 }
 END_TEST
@@ -447,8 +471,7 @@ START_TEST(corrupt_headers)
 
 	add_load(m, &(struct load){ 0, 0, 0x1000, PAGE, PAGE });
 	REFUSALS[_i].spoil(m);
-	write_file(m, sizeof(*m));
-	free(m);
+	write_made(m);
 	open_fails(REFUSALS[_i].code, REFUSALS[_i].text);
 }
 END_TEST
@@ -488,6 +511,7 @@ START_TEST(cut_and_garbled_at_every_byte)
 
 	add_qemu(m, 0x1111, 0x1000);
 	add_load(m, &(struct load){ 0, 0, 0x1000, PAGE, PAGE });
+	finish_headers(m);
 	for (size_t i = 0; i < head; i++) {
 		uint8_t *byte = (uint8_t *)m + i, was = *byte;
 
@@ -607,6 +631,78 @@ START_TEST(holes_hold_no_data)
 }
 END_TEST
 
+/* ---- cores of the other architectures ---- */
+
+#define PPC_PRSTATUS_BYTES 504u
+#define PPC_PRSTATUS_NIP (112u + 32 * 8)
+#define PPC_NOTE_BYTES (12u + 8 + PPC_PRSTATUS_BYTES)
+#define PPC_NIP 0xc000000000123400ull
+#define PPC_PID 0x01000000u
+
+/* A ppc64 core in this order: headers, a PRSTATUS for each of two vCPUs, and a page at 0x1000. */
+static void write_ppc_core(enum byte_order order, const uint64_t *msr)
+{
+	const struct { unsigned at, bytes; uint64_t value; } fields[] = {
+		{ 16, 2, ET_CORE }, { 18, 2, EM_PPC64 }, { 20, 4, EV_CURRENT }, { 32, 8, 64 },
+		{ 52, 2, 64 }, { 54, 2, 56 }, { 56, 2, 2 },
+		{ 64, 4, PT_NOTE }, { 64 + 8, 8, 0x200 }, { 64 + 32, 8, 2 * PPC_NOTE_BYTES },
+		{ 120, 4, PT_LOAD }, { 120 + 8, 8, 0x1000 }, { 120 + 32, 8, PAGE }, { 120 + 40, 8, PAGE },
+	};
+	uint8_t file[0x1000 + PAGE] = { 0x7f, 'E', 'L', 'F', ELFCLASS64,
+					order == ORDER_BIG ? ELFDATA2MSB : ELFDATA2LSB, EV_CURRENT };
+
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		store_uint(file + fields[i].at, fields[i].bytes, order, fields[i].value);
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t *note = file + 0x200 + i * PPC_NOTE_BYTES, *desc = note + 20;
+
+		store_uint(note, 4, order, 5);
+		store_uint(note + 4, 4, order, PPC_PRSTATUS_BYTES);
+		store_uint(note + 8, 4, order, NT_PRSTATUS);
+		memcpy(note + 12, "CORE", 5);
+		store_uint(desc + PRSTATUS_PID, 4, order, PPC_PID);
+		store_uint(desc + PPC_PRSTATUS_NIP, 8, order, PPC_NIP + i);
+		store_uint(desc + PPC_PRSTATUS_NIP + 8, 8, order, msr[i]);
+	}
+	write_file(file, sizeof(file));
+}
+
+static const struct {
+	enum byte_order file;
+	uint64_t msr[2];
+	enum byte_order guest;
+} PPC_ORDERS[] = {
+	{ ORDER_LITTLE, { 1, 1 }, ORDER_LITTLE },
+	{ ORDER_LITTLE, { 0, 0 }, ORDER_LITTLE },
+	{ ORDER_BIG, { 0, 0 }, ORDER_BIG },
+	{ ORDER_BIG, { 1, 1 }, ORDER_LITTLE }, /* QEMU's, with POWER9 */
+	{ ORDER_BIG, { 0, 1 }, ORDER_LITTLE },
+};
+
+START_TEST(the_guest_decides_the_order)
+{
+	enum byte_order want = PPC_ORDERS[_i].guest;
+	uint8_t nip[8];
+	struct guest *g;
+
+	write_ppc_core(PPC_ORDERS[_i].file, PPC_ORDERS[_i].msr);
+	g = open_core();
+	ck_assert_int_eq(g->order, want);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct regs *regs;
+		uint32_t pid;
+
+		ok(guest_regs(g, i, &regs));
+		ck_assert_int_eq(regs->order, want);
+		store_uint(nip, 8, want, PPC_NIP + i);
+		ck_assert_mem_eq(regs_bytes(regs, PPC64_PC), nip, 8);
+		/* 1 in the wrong order is no pid. */
+		ck_assert(!g->ops->vcpu_pid(g, i, &pid));
+	}
+	guest_destroy(g);
+}
+END_TEST
+
 static Suite *core_suite(void)
 {
 	Suite *s = suite_create("core");
@@ -628,6 +724,7 @@ static Suite *core_suite(void)
 	tcase_add_loop_test(t, a_dump_of_a_core_is_the_same_file, 0, 8);
 	tcase_add_test(t, a_core_has_what_the_guest_had);
 	tcase_add_test(t, holes_hold_no_data);
+	tcase_add_loop_test(t, the_guest_decides_the_order, 0, ARRAY_LEN(PPC_ORDERS));
 	suite_add_tcase(s, t);
 	return s;
 }

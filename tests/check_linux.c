@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/ppc64/ppc64.h"
+#include "arch/s390x/s390x.h"
 #include "arch/x86_64/x86_64.h"
 #include "guest/fake.h"
 #include "guest/os.h"
@@ -223,6 +225,21 @@ START_TEST(image_and_slide)
 }
 END_TEST
 
+static void check_map(struct guest *g, const struct mapping *want, size_t n_want)
+{
+	struct mapping *got = NULL;
+	size_t n = 0;
+
+	ok(os_kernel_map(g, &got, &n));
+	ck_assert_uint_eq(n, n_want);
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_uint_eq(got[i].gva, want[i].gva);
+		ck_assert_uint_eq(got[i].gpa, want[i].gpa);
+		ck_assert_uint_eq(got[i].bytes, want[i].bytes);
+	}
+	free(got);
+}
+
 START_TEST(kernel_map)
 {
 	static const struct mapping want[] = {
@@ -230,19 +247,10 @@ START_TEST(kernel_map)
 		{ IMAGE_GVA, IMAGE_GPA, 8 * MIB, 0 },
 	};
 	struct guest *g = linux_guest();
-	struct mapping *got = NULL;
-	size_t n = 0;
 
 	if (_i)
 		in_user_mode(g);
-	ok(os_kernel_map(g, &got, &n));
-	ck_assert_uint_eq(n, ARRAY_LEN(want));
-	for (size_t i = 0; i < n; i++) {
-		ck_assert_uint_eq(got[i].gva, want[i].gva);
-		ck_assert_uint_eq(got[i].gpa, want[i].gpa);
-		ck_assert_uint_eq(got[i].bytes, want[i].bytes);
-	}
-	free(got);
+	check_map(g, want, ARRAY_LEN(want));
 	guest_destroy(g);
 }
 END_TEST
@@ -252,14 +260,15 @@ END_TEST
 static void put_note(struct guest *g, uint64_t gpa, const char *text)
 {
 	const uint32_t head[] = { 11, (uint32_t)strlen(text), 0 };
-	char note[1024] = { 0 };
+	uint8_t note[24] = { 0 };
 
 	for (unsigned i = 0; i < 3; i++)
-		store_uint(note + 4 * i, 4, ORDER_LITTLE, head[i]);
+		store_uint(note + 4 * i, 4, g->order, head[i]);
 	memcpy(note + 12, "VMCOREINFO", 10);
-	memcpy(note + 24, text, strlen(text));
-	for (size_t i = 0; i < 24 + strlen(text); i++)
-		*fake_at(g, gpa + i) = (uint8_t)note[i];
+	for (size_t i = 0; i < sizeof(note); i++)
+		*fake_at(g, gpa + i) = note[i];
+	for (size_t i = 0; i < strlen(text); i++)
+		*fake_at(g, gpa + sizeof(note) + i) = (uint8_t)text[i];
 }
 
 static void check_info(struct guest *g, const char *want)
@@ -373,6 +382,407 @@ START_TEST(other_architectures_are_unknown)
 }
 END_TEST
 
+/* ---- s390x ---- */
+
+#define S390_TABLES 0x400000u
+#define S390_PREFIX 0x10000u
+#define S390_NOTE 0x800000u
+#define S390_USER_PSW 0x0705000180000000ull	/* of a process: primary space, problem state */
+#define S390_NEW_PSW 0x0404c00180000000ull	/* PSW_KERNEL_BITS: home space */
+#define S390_VMALLOC 0x80000000ull
+#define S390_INFO_OF(release) \
+	"OSRELEASE=" release "\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=400000\nSYMBOL(_stext)=100000\nKERNELOFFSET=3000\n"
+#define S390_INFO S390_INFO_OF("6.1.0-s390x")
+
+static void set_big(struct guest *g, uint64_t gpa, uint64_t value)
+{
+	store_uint(fake_at(g, gpa), 8, ORDER_BIG, value);
+}
+
+/*
+ * Region-third, segment and page tables: z/Architecture Principles of Operation,
+ * "Dynamic Address Translation". The first 64 MiB are frames of 1 MiB, one to one.
+ */
+static void set_s390_tables(struct guest *g)
+{
+	set_big(g, S390_TABLES, 0x410000 | 0x7);
+	for (unsigned i = 0; i < RAM_BYTES / MIB; i++)
+		set_big(g, 0x410000 + 8 * i, i * MIB | 0x400);
+	for (unsigned i = RAM_BYTES / MIB; i < 2048; i++)
+		set_big(g, 0x410000 + 8 * i, 0x20);
+	set_big(g, S390_TABLES + 8, 0x420000 | 0x7);
+	for (unsigned i = 0; i < 2048; i++)
+		set_big(g, 0x420000 + 8 * i, i ? 0x20 : 0x430000);
+	for (unsigned i = 0; i < 256; i++)
+		set_big(g, 0x430000 + 8 * i, 0x400);
+	set_big(g, 0x430000, 0x700000);
+	set_big(g, 0x430008, 0x500000);
+	for (unsigned i = 2; i < 2048; i++)
+		set_big(g, S390_TABLES + 8 * i, 0x20);
+}
+
+static struct guest *s390_guest(void)
+{
+	const struct mem_block block = { .gpa = 0, .bytes = RAM_BYTES };
+	struct guest *g = fake_create(&arch_s390x, ORDER_BIG, 2, &block, 1);
+
+	fake_of(g)->sparse = true;
+	set_s390_tables(g);
+	for (unsigned i = 0; i < 2; i++) {
+		struct regs *r = fake_of(g)->regs[i];
+
+		regs_set(r, S390X_PSWM, S390_USER_PSW);
+		regs_set(r, S390X_CR0, S390X_CR0_EDAT);
+		regs_set(r, S390X_CR0 + 1, 0x2000000 | 0x7); /* the process has nothing mapped */
+		regs_set(r, S390X_CR0 + 13, S390_TABLES | 0x7);
+		regs_set(r, S390X_PREFIX, S390_PREFIX + i * 0x2000);
+		set_big(g, S390_PREFIX + i * 0x2000 + 0x1d0, S390_NEW_PSW);
+		set_big(g, S390_PREFIX + i * 0x2000 + 0x1d8, 0x100400);
+	}
+	g->os = linux_os_create(g);
+	return g;
+}
+
+static const struct {
+	uint64_t pointer;     /* at 0xe0c */
+	const char *pointed;  /* at S390_NOTE */
+	const char *searched; /* below it */
+	const char *want;
+	uint64_t slide;
+} S390_NOTES[] = {
+	{ S390_NOTE, S390_INFO, S390_INFO_OF("5.10"), S390_INFO, 0x3000 },
+	{ 0, S390_INFO, NULL, S390_INFO, 0 },
+	{ 1, S390_INFO, NULL, S390_INFO, 0 },
+	{ RAM_BYTES - 8, S390_INFO, NULL, S390_INFO, 0 },
+	{ UINT64_MAX - 3, S390_INFO, NULL, S390_INFO, 0 },
+	{ S390_NOTE, "OSRELEASE=6.1\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=500000\nSYMBOL(_stext)=100000\n", S390_INFO,
+	  S390_INFO, 0 },
+	{ S390_NOTE, "OSRELEASE=6.1\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=400000\n", NULL, NULL, 0 },
+};
+
+START_TEST(s390_info)
+{
+	struct guest *g = s390_guest();
+	uint64_t slide = 1;
+
+	set_big(g, 0xe0c, S390_NOTES[_i].pointer);
+	put_note(g, S390_NOTE, S390_NOTES[_i].pointed);
+	if (S390_NOTES[_i].searched)
+		put_note(g, 0x30000, S390_NOTES[_i].searched);
+	ck_assert(os_detect(g));
+	ok(os_slide(g, &slide));
+	ck_assert_uint_eq(slide, S390_NOTES[_i].slide);
+	check_info(g, S390_NOTES[_i].want);
+	ok(os_slide(g, &slide));
+	ck_assert_uint_eq(slide, S390_NOTES[_i].want ? 0x3000 : 0);
+	guest_destroy(g);
+}
+END_TEST
+
+/* Prefixing is a vCPU's own: frames 0 and up stay where they are. */
+START_TEST(s390_kernel_map)
+{
+	static const struct mapping want[] = {
+		{ 0, 0, RAM_BYTES, 0 },
+		{ S390_VMALLOC + 4096, 0x500000, 4096, 0 },
+		{ S390_VMALLOC, 0x700000, 4096, 0 },
+	};
+	struct guest *g = s390_guest();
+
+	check_map(g, want, ARRAY_LEN(want));
+	guest_destroy(g);
+}
+END_TEST
+
+#define S390_LPP (0x80000000ull << 32)
+
+static const struct {
+	uint64_t asce, user_asce, lpp; /* from 0x388 on, as Linux 6.1 has them */
+	uint32_t pid;
+	bool known;
+} S390_TASKS[] = {
+	{ S390_TABLES | 0x7, 0x2000007, S390_LPP | 95, 95, true },
+	{ S390_TABLES | 0x7, 0x2000007, S390_LPP, 0, true }, /* idle */
+	{ S390_TABLES | 0x7, S390_LPP | 96, S390_LPP | 95, 96, true },
+	{ 0x2000007, 0x2000007, S390_LPP | 95, 0, false },
+	{ S390_TABLES | 0x7, 0x2000007, 95, 0, false },
+	{ S390_TABLES | 0x7, 0x2000007, S390_LPP | 0x400001, 0, false },
+};
+
+START_TEST(s390_pid)
+{
+	struct guest *g = s390_guest();
+	uint64_t lowcore = S390_PREFIX + 0x2000; /* of vCPU 1 */
+	uint32_t pid = 0;
+	struct err *e;
+
+	set_big(g, lowcore + 0x208, S390_LPP | 1234);
+	set_big(g, lowcore + 0x388, S390_TASKS[_i].asce);
+	set_big(g, lowcore + 0x390, S390_TASKS[_i].user_asce);
+	set_big(g, lowcore + 0x398, S390_TASKS[_i].lpp);
+	set_big(g, lowcore + 0x400, S390_LPP | 1234);
+	e = os_vcpu_pid(g, 1, &pid);
+	ck_assert_int_eq(!e, S390_TASKS[_i].known);
+	ck_assert(!e || err_code(e) == ERR_UNKNOWN);
+	ck_assert_uint_eq(pid, S390_TASKS[_i].pid);
+	err_destroy(e);
+	guest_destroy(g);
+}
+END_TEST
+
+static void s390_31_bits(struct guest *g)
+{
+	set_big(g, S390_PREFIX + 0x1d0, 0x0404c00080000000);
+	set_big(g, S390_PREFIX + 0x21d0, 0x0404c00080000000);
+}
+
+static void s390_unmapped(struct guest *g)
+{
+	set_big(g, S390_PREFIX + 0x1d8, RAM_BYTES);
+	set_big(g, S390_PREFIX + 0x21d8, RAM_BYTES);
+}
+
+static void s390_no_tables(struct guest *g)
+{
+	regs_forget(fake_of(g)->regs[0], S390X_CR0 + 13);
+	regs_set(fake_of(g)->regs[1], S390X_CR0 + 13, 0);
+}
+
+static void s390_one_vcpu(struct guest *g)
+{
+	regs_forget(fake_of(g)->regs[0], S390X_CR0 + 13);
+}
+
+/* ---- ppc64 ---- */
+
+#define PPC_TABLE 0x1000000u /* of processes */
+#define PPC_ROOT 0x1100000u
+#define PPC_HIGH 0x10000000u
+#define PPC_VMALLOC 0xc008000000000000ull
+#define PPC_LPCR_HR (1ull << 20)
+#define PPC_INFO "OSRELEASE=6.1.0-ppc64\nPAGESIZE=65536\nSYMBOL(_stext)=c000000000000000\n"
+
+/* Power ISA 3.0B book III, 5.7.10: 52 bits of address, a root of 2^13 entries, pages of 1 GiB. */
+static void set_radix(struct guest *g, uint64_t table)
+{
+	set_big(g, table, 2ull << 61 | PPC_ROOT | 0xad);
+	set_big(g, PPC_ROOT, 1ull << 63 | 0x1120000 | 9);
+	set_big(g, 0x1120000, 3ull << 62 | 0xf);
+	set_big(g, PPC_ROOT + 8 * 4096, 1ull << 63 | 0x1130000 | 9);
+	set_big(g, 0x1130000, 3ull << 62 | 0xf);
+}
+
+static struct guest *ppc_guest(enum byte_order order)
+{
+	const struct mem_block blocks[] = {
+		{ .gpa = 0, .bytes = RAM_BYTES },
+		{ .gpa = PPC_HIGH, .bytes = MIB },
+	};
+	struct guest *g = fake_create(&arch_ppc64, order, 2, blocks, ARRAY_LEN(blocks));
+
+	fake_of(g)->sparse = true;
+	store_uint(fake_at(g, 0x5c), 4, order, 0x72756e30); /* "run0" */
+	set_radix(g, PPC_TABLE);
+	for (unsigned i = 0; i < 2; i++) {
+		struct regs *r = fake_of(g)->regs[i];
+
+		regs_set(r, PPC64_MSR, PPC64_MSR_DR | (order == ORDER_LITTLE ? PPC64_MSR_LE : 0));
+		regs_set(r, PPC64_LPCR, PPC_LPCR_HR | (order == ORDER_LITTLE ? PPC64_LPCR_ILE : 0));
+	}
+	g->os = linux_os_create(g);
+	return g;
+}
+
+static struct guest *ppc_little(void)
+{
+	return ppc_guest(ORDER_LITTLE);
+}
+
+static struct guest *ppc_big(void)
+{
+	return ppc_guest(ORDER_BIG);
+}
+
+static void ppc_one_in_firmware(struct guest *g)
+{
+	regs_set(fake_of(g)->regs[0], PPC64_MSR, 0);
+}
+
+static void ppc_in_firmware(struct guest *g)
+{
+	ppc_one_in_firmware(g);
+	regs_set(fake_of(g)->regs[1], PPC64_MSR, 0);
+}
+
+static void ppc_no_kernel(struct guest *g)
+{
+	store_uint(fake_at(g, 0x5c), 4, g->order, 0);
+}
+
+static const struct {
+	struct guest *(*make)(void);
+	void (*change)(struct guest *g);
+	bool found;
+} DETECTED[] = {
+	{ s390_guest, as_it_is, true },
+	{ s390_guest, s390_one_vcpu, true },
+	{ s390_guest, s390_31_bits, false },
+	{ s390_guest, s390_unmapped, false },
+	{ s390_guest, s390_no_tables, false },
+	{ ppc_little, as_it_is, true },
+	{ ppc_big, as_it_is, true },
+	{ ppc_little, ppc_one_in_firmware, true },
+	{ ppc_little, ppc_in_firmware, false },
+	{ ppc_big, ppc_no_kernel, false },
+};
+
+START_TEST(detected)
+{
+	struct guest *g = DETECTED[_i].make();
+
+	DETECTED[_i].change(g);
+	ck_assert_int_eq(os_detect(g), DETECTED[_i].found);
+	guest_destroy(g);
+}
+END_TEST
+
+START_TEST(ppc_kernel_map)
+{
+	static const struct mapping want[] = {
+		{ 0xc000000000000000, 0, RAM_BYTES, 0 },
+		{ 0xc000000010000000, PPC_HIGH, MIB, 0 },
+	};
+	struct guest *g = ppc_guest(_i ? ORDER_BIG : ORDER_LITTLE);
+
+	check_map(g, want, ARRAY_LEN(want));
+	guest_destroy(g);
+}
+END_TEST
+
+/* The kernel keeps a page of 64 KiB for the text. */
+START_TEST(ppc_info)
+{
+	struct guest *g = ppc_guest(_i ? ORDER_BIG : ORDER_LITTLE);
+	char *text = malloc(65536 + 1);
+	size_t bytes = strlen(PPC_INFO);
+	uint64_t slide = 1;
+
+	memcpy(text, PPC_INFO, bytes);
+	memset(text + bytes, 'X', 65536 - bytes);
+	memcpy(text + 65536 - 3, "=1\n", 4);
+	put_note(g, 0x200000, text);
+	check_info(g, text);
+	ok(os_slide(g, &slide));
+	ck_assert_uint_eq(slide, 0);
+	free(text);
+	guest_destroy(g);
+}
+END_TEST
+
+static void ppc_hashed(struct guest *g)
+{
+	for (unsigned i = 0; i < 2; i++)
+		regs_set(fake_of(g)->regs[i], PPC64_LPCR, PPC64_LPCR_ILE);
+}
+
+static void ppc_core(struct guest *g)
+{
+	for (unsigned i = 0; i < 2; i++)
+		regs_forget(fake_of(g)->regs[i], PPC64_LPCR);
+}
+
+static void ppc_hashed_core(struct guest *g)
+{
+	ppc_core(g);
+	set_big(g, PPC_TABLE, 0);
+}
+
+/* What looks like an entry, but leads nowhere, or out of RAM. */
+static void ppc_decoys(struct guest *g)
+{
+	set_big(g, 0x20000, 2ull << 61 | 0x2000000 | 0xad);
+	set_big(g, 0x30000, 2ull << 61 | 0x8000000 | 0xad);
+}
+
+static void ppc_short_map(struct guest *g)
+{
+	set_big(g, 0x1120000, 1ull << 63 | 0x1140000 | 9);
+	set_big(g, 0x1140000, 3ull << 62 | 0xf); /* no more than 2 MiB */
+}
+
+static void ppc_unaligned(struct guest *g)
+{
+	set_big(g, PPC_TABLE, 0);
+	set_radix(g, PPC_TABLE + 0x8000);
+}
+
+static const struct {
+	void (*change)(struct guest *g);
+	uint64_t table; /* 0: none is found */
+} TABLES[] = {
+	{ as_it_is, PPC_TABLE },
+	{ ppc_core, PPC_TABLE },
+	{ ppc_decoys, PPC_TABLE },
+	{ ppc_in_firmware, PPC_TABLE },
+	{ ppc_hashed, 0 },
+	{ ppc_hashed_core, 0 },
+	{ ppc_short_map, 0 },
+	{ ppc_unaligned, 0 },
+};
+
+static void check_prtb(struct guest *g, uint64_t table)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct regs *regs;
+		uint64_t prtb = 0;
+
+		ok(guest_regs(g, i, &regs));
+		ck_assert_int_eq(regs_get(regs, PPC64_PRTB, &prtb), table != 0);
+		ck_assert_uint_eq(prtb, table ? 1ull << 63 | table | 12 : 0);
+	}
+}
+
+START_TEST(ppc_process_table)
+{
+	struct guest *g = ppc_guest(_i % 2 ? ORDER_BIG : ORDER_LITTLE);
+
+	TABLES[_i / 2].change(g);
+	check_prtb(g, TABLES[_i / 2].table);
+	guest_destroy(g);
+}
+END_TEST
+
+/* Addresses outside of the linear map can be read, at each stop by the table of then. */
+START_TEST(ppc_vmalloc)
+{
+	struct guest *g = ppc_guest(ORDER_LITTLE);
+	struct mapping m;
+
+	ok(guest_translate(g, 1, PPC_VMALLOC + 0x5000, &m));
+	ck_assert_uint_eq(m.gpa + (PPC_VMALLOC + 0x5000 - m.gva), 0x5000);
+	fake_of(g)->sparse = false;
+	ok(guest_resume(g));
+	set_big(g, PPC_TABLE, 0);
+	set_radix(g, 0x2000000);
+	ok(guest_stop(g));
+	check_prtb(g, 0x2000000);
+	guest_destroy(g);
+}
+END_TEST
+
+/* Others keep theirs where only types or symbols tell. */
+START_TEST(unknown_pid)
+{
+	struct guest *g = _i ? ppc_guest(ORDER_LITTLE) : linux_guest();
+	uint32_t pid;
+	struct err *e = os_vcpu_pid(g, 0, &pid);
+
+	ck_assert(e && err_code(e) == ERR_UNKNOWN);
+	err_destroy(e);
+	guest_destroy(g);
+}
+END_TEST
+
 static Suite *linux_suite(void)
 {
 	Suite *s = suite_create("linux");
@@ -385,6 +795,15 @@ static Suite *linux_suite(void)
 	tcase_add_loop_test(t, wrong_infos_are_passed_over, 0, ARRAY_LEN(UNSOUND));
 	tcase_add_test(t, info_belongs_to_a_stop);
 	tcase_add_test(t, other_architectures_are_unknown);
+	tcase_add_loop_test(t, detected, 0, ARRAY_LEN(DETECTED));
+	tcase_add_loop_test(t, s390_info, 0, ARRAY_LEN(S390_NOTES));
+	tcase_add_test(t, s390_kernel_map);
+	tcase_add_loop_test(t, s390_pid, 0, ARRAY_LEN(S390_TASKS));
+	tcase_add_loop_test(t, unknown_pid, 0, 2);
+	tcase_add_loop_test(t, ppc_kernel_map, 0, 2);
+	tcase_add_loop_test(t, ppc_info, 0, 2);
+	tcase_add_loop_test(t, ppc_process_table, 0, 2 * ARRAY_LEN(TABLES));
+	tcase_add_test(t, ppc_vmalloc);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "arch/ppc64/ppc64.h"
+
+#include "base/alloc.h"
+#include "linux/image.h"
+
+/* arch/powerpc/kernel/head_64.S: __run_at_load, of a kernel that runs at 0. */
+#define RUN_AT_LOAD 0x5cu
+#define RUN_AT_0 0x72756e30u
+
+/*
+ * The kernel's own entry of the process table: a tree for 52 bits of address
+ * with a root of 2^13 entries (arch/powerpc/mm/book3s64/radix_pgtable.c).
+ */
+#define ROOT_RTS 2u
+#define ROOT_LOW 0xadu
+#define ROOT_BASE 0x0fffffffffffff00ull
+
+#define TABLE_ALIGN 0x10000u
+#define TABLE_SIZE 12u /* log2 of its bytes, minus 12 */
+#define NO_TABLE 1u   /* which is no address of one */
+#define LPCR_HR (1ull << 20)
+
+static bool find_by_vcpu(struct guest *g, const struct regs *vcpu, struct linux_image *ret)
+{
+	uint64_t word;
+
+	if (!(regs_get_or(vcpu, PPC64_MSR, PPC64_MSR_DR) & PPC64_MSR_DR) ||
+	    !linux_read_phys(g, RUN_AT_LOAD, 4, &word) || word != RUN_AT_0)
+		return false;
+	*ret = (struct linux_image){ .regs = regs_dup(vcpu), .gva = PPC64_LINEAR_GVA };
+	return true;
+}
+
+static bool find_image(struct guest *g, struct linux_image *ret)
+{
+	return linux_any_vcpu(g, find_by_vcpu, ret);
+}
+
+static bool agrees(struct guest *g, const struct linux_image *img, const struct vmcoreinfo *info)
+{
+	uint64_t stext;
+
+	(void)g;
+	return vmcoreinfo_number(info, "SYMBOL(_stext)", 16, &stext) && stext == img->gva;
+}
+
+/* vmalloc and vmemmap are at addresses that depend on the MMU: readers walk its tables. */
+static struct err *kernel_map(struct guest *g, const struct linux_image *img, struct pieces *ret)
+{
+	(void)img;
+	for (size_t i = 0; i < g->n_blocks; i++)
+		pieces_add(ret, &(struct mapping){ PPC64_LINEAR_GVA + g->blocks[i].gpa, g->blocks[i].gpa,
+						   g->blocks[i].bytes, MAPPING_WRITABLE | MAPPING_EXECUTABLE });
+	return NULL;
+}
+
+static bool is_linear(struct guest *g, const struct regs *regs, uint64_t gpa)
+{
+	struct mapping m;
+
+	return linux_translate(g, regs, PPC64_LINEAR_GVA + gpa, &m) && m.gva - m.gpa == PPC64_LINEAR_GVA;
+}
+
+/* Do the trees of this process table map RAM where Linux has it? */
+static bool is_process_table(struct guest *g, const struct regs *vcpu, uint64_t gpa)
+{
+	struct regs *regs = regs_dup(vcpu);
+	bool linear = g->n_blocks;
+
+	regs_set(regs, PPC64_MSR, regs_get_or(vcpu, PPC64_MSR, 0) | PPC64_MSR_DR);
+	regs_set(regs, PPC64_PRTB, PPC64_PRTB_GR | gpa | TABLE_SIZE);
+	for (size_t i = 0; linear && i < g->n_blocks; i++) {
+		const struct mem_block *b = &g->blocks[i];
+
+		linear = is_linear(g, regs, b->gpa) && is_linear(g, regs, b->gpa + (b->bytes - 1));
+	}
+	regs_destroy(regs);
+	return linear;
+}
+
+/* A process table is big-endian in every guest. */
+static bool may_be_process_table(struct guest *g, uint64_t gpa)
+{
+	struct phys_reader mem = guest_phys_reader(g);
+	uint8_t bytes[8];
+	struct err *e = mem.read(mem.ctx, gpa, bytes, sizeof(bytes));
+	uint64_t entry = e ? 0 : load_uint(bytes, sizeof(bytes), ORDER_BIG);
+
+	err_destroy(e);
+	return entry >> 61 == ROOT_RTS && (entry & 0xff) == ROOT_LOW && guest_block_at(g, entry & ROOT_BASE);
+}
+
+/* In the RAM that was touched; 0 when there is none. */
+static uint64_t search_process_table(struct guest *g, const struct regs *vcpu)
+{
+	uint64_t gpa = 0, run;
+
+	for (;;) {
+		struct err *e = guest_next_data(g, gpa, 0, &gpa, &run);
+		uint64_t end = gpa + run;
+
+		if (e || !run) {
+			err_destroy(e);
+			return 0;
+		}
+		for (gpa = ALIGN_UP(gpa, TABLE_ALIGN); gpa < end; gpa += TABLE_ALIGN)
+			if (may_be_process_table(g, gpa) && is_process_table(g, vcpu, gpa))
+				return gpa;
+		gpa = end;
+	}
+}
+
+/*
+ * Hashed page tables, and firmware, have none: LPCR tells, which a core lacks.
+ * A core never changes, so one search is enough.
+ */
+static void enrich_regs(struct guest *g, struct regs *regs, uint64_t *memo)
+{
+	uint64_t lpcr = LPCR_HR;
+	bool is_live = regs_get(regs, PPC64_LPCR, &lpcr);
+
+	if (regs_bytes(regs, PPC64_PRTB) || !(lpcr & LPCR_HR) || *memo == NO_TABLE)
+		return;
+	if (!*memo || !is_process_table(g, regs, *memo))
+		*memo = search_process_table(g, regs);
+	if (*memo)
+		regs_set(regs, PPC64_PRTB, PPC64_PRTB_GR | *memo | TABLE_SIZE);
+	else if (!is_live)
+		*memo = NO_TABLE;
+}
+
+const struct linux_arch linux_ppc64 = {
+	.name = "ppc64",
+	.find_image = find_image,
+	.agrees = agrees,
+	.kernel_map = kernel_map,
+	.enrich_regs = enrich_regs,
+};
