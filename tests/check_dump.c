@@ -28,6 +28,7 @@
 #include "dump/dump.h"
 #include "guest/os.h"
 #include "tests/fake_guest.h"
+#include "tests/host.h"
 #include "tests/toy_arch.h"
 
 #define PAGE 4096u
@@ -1125,6 +1126,7 @@ START_TEST(one_hidden_name)
 	char hidden[160];
 	struct stat st;
 
+	host_need(host_has_seccomp(), "one_hidden_name", "seccomp filters");
 	forbid_tmpfile();
 	snprintf(hidden, sizeof(hidden), "%s/.out.vmgdbserver", dir);
 	write_file(hidden, "of a dump that was killed");

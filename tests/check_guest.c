@@ -710,12 +710,14 @@ START_TEST(regs_are_written_one_by_one)
 	struct guest *g = blocks_create(2);
 	struct regs **real = fake_of(g)->regs;
 	uint64_t value = 0x1122334455667788;
+	uint8_t bytes[8];
 
+	store_uint(bytes, sizeof(bytes), ORDER_LITTLE, value);
 	regs_set(real[0], X86_RBX, 7);
 	regs_set(real[1], X86_RAX, 8);
 	ck_assert_uint_eq(rax_of(g, 0), MISSING);
 	regs_set(real[0], X86_RBX, 9); /* behind the cache: a write of rax leaves it */
-	ok(guest_write_reg(g, 0, X86_RAX, &value));
+	ok(guest_write_reg(g, 0, X86_RAX, bytes));
 	ck_assert_uint_eq(rax_of(g, 0), value);
 	ck_assert_uint_eq(regs_get_or(real[0], X86_RBX, 0), 9);
 	ck_assert_uint_eq(rax_of(g, 1), 8);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "guest/proc.h"
+#include "tests/host.h"
 
 #define PAGE 4096u
 #define WAIT_MS 5000
@@ -108,8 +109,10 @@ static const struct {
 
 START_TEST(state_letters)
 {
-	pid_t pid = start(NULL, states[_i].run);
+	pid_t pid;
 
+	host_need(states[_i].state != 't' || host_has_ptrace(), "state_letters of a tracee", "ptrace");
+	pid = start(NULL, states[_i].run);
 	wait_for_state(pid, states[_i].state);
 	finish(pid);
 	ck_assert_int_eq(proc_state(pid), '\0');

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "guest/proc.h"
 #include "guest/vmm_mem.h"
+#include "tests/host.h"
 
 #define PAGE 4096u
 #define PAGES 4096u
@@ -95,6 +96,16 @@ static uint64_t rss_kib(pid_t pid)
 	return rss;
 }
 
+static void needs_pagemap(const char *test)
+{
+	host_need(host_is_kernel_order(), test, "a pagemap of its own byte order");
+}
+
+static void needs_vm_readv(const char *test)
+{
+	host_need(host_has_vm_readv(), test, "process_vm_readv");
+}
+
 /* Every touched page lies in a run, and where the kind tells, nothing else does. */
 static void check_runs(struct vmm_mem *m, const struct target *t, bool exact)
 {
@@ -125,6 +136,7 @@ START_TEST(finds_touched_pages_without_touching)
 	struct vmm_mem *m = open_mem(t.pid);
 	uint64_t before = rss_kib(t.pid);
 
+	needs_pagemap("finds_touched_pages_without_touching");
 	check_runs(m, &t, _i != PRIVATE_FILE);
 	ck_assert_uint_le(rss_kib(t.pid), before + 1024);
 	vmm_mem_close(m);
@@ -137,6 +149,7 @@ START_TEST(old_kernels_tell_the_same)
 	struct target t = start(PRIVATE_ANON);
 	struct vmm_mem *m = open_mem(t.pid);
 
+	needs_pagemap("old_kernels_tell_the_same");
 	vmm_mem_forget_scan(m);
 	check_runs(m, &t, true);
 	vmm_mem_close(m);
@@ -150,6 +163,7 @@ START_TEST(starts_in_the_middle)
 	struct vmm_mem *m = open_mem(t.pid);
 	uint64_t base = (uintptr_t)t.base, hva, bytes;
 
+	needs_pagemap("starts_in_the_middle");
 	ck_assert_ptr_null(vmm_mem_next_data(m, base + 150 * PAGE, base + 300 * PAGE, &hva, &bytes));
 	ck_assert_uint_eq(hva, base + 150 * PAGE);
 	ck_assert_uint_eq(bytes, 78 * PAGE);
@@ -210,6 +224,7 @@ START_TEST(reads_and_writes)
 	uint8_t bytes[2 * PAGE];
 	size_t got;
 
+	needs_vm_readv("reads_and_writes");
 	ck_assert_ptr_null(vmm_mem_read(m, base + 99 * PAGE, bytes, sizeof(bytes), &got));
 	ck_assert_uint_eq(got, sizeof(bytes));
 	for (unsigned i = 0; i < PAGE; i++) {
@@ -232,6 +247,7 @@ START_TEST(a_read_that_ends_in_nothing_returns_what_was_before)
 	uint8_t bytes[2 * PAGE];
 	size_t got = 0;
 
+	needs_vm_readv("a_read_that_ends_in_nothing_returns_what_was_before");
 	if (!vmm_mem_covers(m, end, PAGE)) {
 		ck_assert_ptr_null(vmm_mem_read(m, end - 100, bytes, sizeof(bytes), &got));
 		ck_assert_uint_eq(got, 100);
@@ -249,6 +265,7 @@ START_TEST(writes_through_read_only_mappings)
 	uint8_t *rom = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), byte;
 	size_t got;
 
+	needs_vm_readv("writes_through_read_only_mappings");
 	m = open_mem(getpid());
 	ck_assert_ptr_null(vmm_mem_write(m, (uintptr_t)rom + 5, "R", 1));
 	ck_assert_ptr_null(vmm_mem_read(m, (uintptr_t)rom + 5, &byte, 1, &got));
@@ -266,6 +283,7 @@ START_TEST(says_that_the_process_has_exited)
 	char byte;
 	size_t got;
 
+	needs_vm_readv("says_that_the_process_has_exited");
 	kill(t.pid, SIGKILL);
 	waitpid(t.pid, NULL, 0);
 	e = vmm_mem_read(m, (uintptr_t)t.base, &byte, 1, &got);
