@@ -111,43 +111,67 @@ static struct err *need_gadgets(struct ward *w)
 }
 
 /* The calls stand in msg behind the request, and their answers take their places. */
-static struct err *run_calls(struct injector *in, char *at, uint32_t n)
+struct batch {
+	char *at;
+	uint32_t left;
+};
+
+static int fd_of(const struct batch *b)
+{
+	struct call c;
+
+	memcpy(&c, b->at, sizeof(c));
+	return c.fd;
+}
+
+/* Those that are for one descriptor and stand together. */
+static struct err *run_calls(struct injector *in, int fd, struct batch *b)
 {
 	struct err *e = NULL;
 
-	for (uint32_t i = 0; !e && i < n; i++) {
+	while (!e && b->left && fd_of(b) == fd) {
 		struct call c;
 		long result;
 
-		memcpy(&c, at, sizeof(c));
-		e = inject_ioctl(in, c.fd, (unsigned long)c.request, at + sizeof(c), c.bytes, &result);
+		memcpy(&c, b->at, sizeof(c));
+		e = inject_ioctl(in, c.fd, (unsigned long)c.request, b->at + sizeof(c), c.bytes, &result);
 		if (!e)
 			c.result = result;
-		memcpy(at, &c, sizeof(c));
-		at += sizeof(c) + c.bytes;
+		memcpy(b->at, &c, sizeof(c));
+		b->at += sizeof(c) + c.bytes;
+		b->left--;
 	}
 	return e;
 }
 
-static struct err *do_ioctls(struct ward *w, char *calls, uint32_t n)
+static struct err *do_batch(struct ward *w, struct batch *b)
 {
 	struct injector in;
-	struct err *e, *end;
+	int fd = fd_of(b);
+	struct err *end, *e = inject_begin(&w->ts, &w->gadgets, fd, &in);
 
-	if (!w->stopped)
-		return err_new(ERR_BUSY, "the VMM runs; it takes no system calls now");
-	e = need_gadgets(w);
-	if (!e)
-		e = inject_begin(&w->ts, &w->gadgets, &in);
 	if (e)
 		return e;
-	e = run_calls(&in, calls, n);
+	e = run_calls(&in, fd, b);
 	end = inject_end(&in);
 	/* A thread that is stuck in a call of ours, or not put right again, finds its way back without us. */
 	w->ends = (e && err_code(e) == ERR_TIMEOUT) || (end && err_code(end) != ERR_GONE);
 	if (!e)
 		return end;
 	err_destroy(end);
+	return e;
+}
+
+static struct err *do_ioctls(struct ward *w, char *calls, uint32_t n)
+{
+	struct batch b = { calls, n };
+	struct err *e;
+
+	if (!w->stopped)
+		return err_new(ERR_BUSY, "the VMM runs; it takes no system calls now");
+	e = need_gadgets(w);
+	while (!e && b.left)
+		e = do_batch(w, &b);
 	return e;
 }
 

@@ -131,15 +131,21 @@ static int delicacy(const struct tracee *t)
 	return s.result == -ERESTART_RESTARTBLOCK ? 3 : 1;
 }
 
-/* Lower is better; -1 cannot be used. */
-static int rank(pid_t pid, const struct tracee *t, const struct proc_map *maps, size_t n)
+/*
+ * Lower is better; -1 cannot be used. KVM lets one thread at a time into a vCPU:
+ * a call for it that we leave behind in another thread would wait for the end of
+ * its next KVM_RUN, in its own thread there is none to wait for.
+ */
+static int rank(pid_t pid, const struct tracee *t, int vcpu_fd, const struct proc_map *maps, size_t n)
 {
+	bool own = t->parked && t->vcpu_fd == vcpu_fd;
+
 	if (t->state != TRACEE_TRAPPED || !has_room(t, maps, n))
 		return -1;
-	return (has_filter(pid, t->tid) ? 4 : 0) + delicacy(t);
+	return (own ? 0 : 8) + (has_filter(pid, t->tid) ? 4 : 0) + delicacy(t);
 }
 
-static struct err *choose(struct tracees *ts, struct tracee **ret)
+static struct err *choose(struct tracees *ts, int vcpu_fd, struct tracee **ret)
 {
 	struct tracee *best = NULL;
 	struct proc_map *maps;
@@ -150,7 +156,7 @@ static struct err *choose(struct tracees *ts, struct tracee **ret)
 	if (e)
 		return e;
 	for (size_t i = 0; i < ts->n; i++) {
-		int r = rank(ts->pid, &ts->t[i], maps, n);
+		int r = rank(ts->pid, &ts->t[i], vcpu_fd, maps, n);
 
 		if (r < 0 || (best && r >= best_rank))
 			continue;
@@ -242,14 +248,24 @@ static struct err *enter(struct injector *in)
 	return e ? e : set_sigmask(in, ~0ull);
 }
 
-struct err *inject_begin(struct tracees *ts, const struct host_gadgets *g, struct injector *ret)
+static struct err *take_thread(struct injector *in, int vcpu_fd)
+{
+	struct err *e = choose(in->ts, vcpu_fd, &in->t);
+
+	return e ? e : suspend_filter(in);
+}
+
+struct err *inject_begin(struct tracees *ts, const struct host_gadgets *g, int vcpu_fd, struct injector *ret)
 {
 	struct err *e;
 
 	*ret = (struct injector){ .ts = ts, .gadgets = *g };
-	e = choose(ts, &ret->t);
-	if (!e)
-		e = suspend_filter(ret);
+	e = take_thread(ret, vcpu_fd);
+	if (e && vcpu_fd >= 0) {
+		/* Its own thread is jailed and stays so: one that is not will do. */
+		err_destroy(e);
+		e = take_thread(ret, -1);
+	}
 	if (!e)
 		e = get_sigmask(ret);
 	if (!e)

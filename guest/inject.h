@@ -34,9 +34,11 @@ struct err *inject_find_gadgets(struct tracees *ts, struct host_gadgets *ret) MU
 
 /*
  * Chooses a thread with room on its stack and no system-call filter (or one
- * that can be suspended) and makes it ready.
+ * that can be suspended) and makes it ready. vcpu_fd: the vCPU that the calls are
+ * for, whose own thread is taken where it is known; or -1.
  */
-struct err *inject_begin(struct tracees *ts, const struct host_gadgets *g, struct injector *ret) MUST_CHECK;
+struct err *inject_begin(struct tracees *ts, const struct host_gadgets *g, int vcpu_fd,
+			 struct injector *ret) MUST_CHECK;
 
 /* *ret: what the call returned, -errno included. Not with calls that block. */
 struct err *inject_syscall(struct injector *in, long nr, const uint64_t args[6], long *ret) MUST_CHECK;

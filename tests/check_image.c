@@ -84,7 +84,15 @@ static struct err *toy_vcpu_pid(struct os *os, unsigned vcpu, uint32_t *ret)
 static void toy_attach(struct toy_os *toy, struct guest *g)
 {
 	*toy = (struct toy_os){
-		.ops = { "toy", toy_destroy, toy_detect, toy_slide, toy_vmcoreinfo, toy_kernel_map, toy_vcpu_pid },
+		.ops = {
+			.name = "toy",
+			.destroy = toy_destroy,
+			.detect = toy_detect,
+			.slide = toy_slide,
+			.vmcoreinfo = toy_vmcoreinfo,
+			.kernel_map = toy_kernel_map,
+			.vcpu_pid = toy_vcpu_pid,
+		},
 	};
 	toy->os = (struct os){ &toy->ops, g, toy };
 	g->os = &toy->os;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <check.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #define MAX_STEPS 16
 
 #define SILENT_MS 200u
+#define EVENT_MS 5000
 
 struct server {
 	char dir[32];
@@ -163,12 +165,17 @@ static void expect_error(struct err *e, enum err_code code, const char *text)
 	err_destroy(e);
 }
 
+/* name NULL: none has come. One that is expected may still be on its way. */
 static void expect_event(struct qmp *q, const char *name)
 {
+	struct pollfd p = { .fd = qmp_fd(q), .events = POLLIN };
 	struct json_object *o = NULL;
-	struct err *e = qmp_next_event(q, &o);
 
-	ck_assert_ptr_null(e);
+	do {
+		struct err *e = qmp_next_event(q, &o);
+
+		ck_assert_ptr_null(e);
+	} while (name && !o && poll(&p, 1, EVENT_MS) == 1);
 	if (name)
 		ck_assert_str_eq(qmp_string(o, "event"), name);
 	else

@@ -84,7 +84,7 @@ static void inject_round(struct tracees *ts, const struct host_gadgets *g)
 	struct injector in;
 	long ret = 0;
 
-	ok(inject_begin(ts, g, &in));
+	ok(inject_begin(ts, g, -1, &in));
 	ok(inject_syscall(&in, SYS_getpid, none, &ret));
 	ck_assert_int_eq(ret, ts->pid);
 	ok(inject_syscall(&in, SYS_close, (const uint64_t[6]){ 9999 }, &ret));
@@ -125,7 +125,7 @@ START_TEST(ioctl_data_goes_both_ways)
 	ck_assert_int_eq(pipe(fds), 0);
 	ok(tracees_stop(&ts, s.pid, 0, NULL, 0));
 	ok(inject_find_gadgets(&ts, &g));
-	ok(inject_begin(&ts, &g, &in));
+	ok(inject_begin(&ts, &g, -1, &in));
 	ok(inject_syscall(&in, SYS_pipe2, (const uint64_t[6]){ in.scratch, 0 }, &ret));
 	ck_assert_int_eq(ret, 0);
 	ok(tracees_read(&ts, in.scratch, fds, sizeof(fds)));
@@ -156,7 +156,7 @@ START_TEST(leaves_no_trace)
 	ok(tracees_stop(&ts, s.pid, 0, NULL, 0));
 	ok(inject_find_gadgets(&ts, &g));
 	inject_round(&ts, &g);
-	ok(inject_begin(&ts, &g, &in));
+	ok(inject_begin(&ts, &g, -1, &in));
 	before = in.t->regs;
 	ok(tracees_read(&ts, in.frame.addr, stack_before, sizeof(stack_before)));
 	ok(inject_end(&in));
@@ -183,7 +183,7 @@ static void trace_for_ever(pid_t pid)
 		long ret;
 
 		if (tracees_stop(&ts, pid, 0, NULL, 0) || (!g.sigreturn && inject_find_gadgets(&ts, &g)) ||
-		    inject_begin(&ts, &g, &in))
+		    inject_begin(&ts, &g, -1, &in))
 			_exit(1);
 		for (int i = 0; i < 8; i++)
 			if (inject_syscall(&in, SYS_getppid, none, &ret))

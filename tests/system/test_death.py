@@ -74,9 +74,9 @@ class TestEveryStep(harness.Case):
 
     def test_guardian_dies_test_vmm(self):
         """KVM_RUN and epoll_wait may show EINTR when the guardian dies on its way: any tracer's death does that."""
-        vmm = self.vmm('--cpus', '1', '--tolerate-eintr')
+        vmm = self.vmm('--tolerate-eintr')
         look = harness.Look(vmm.pid)
-        self.each_step(vmm, 'guardian', self.WORDS, 100, vmm.counts_on)
+        self.each_step(vmm, 'guardian', ('console', '-c', 'info registers -a'), 200, vmm.counts_on)
         look.check_same(self)
 
     def test_guardian_dies_while_setting_registers(self):
