@@ -1,27 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <check.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "guest/hmp_regs.h"
+#include "tests/text_file.h"
 #include "tests/toy_arch.h"
 
 #define DATA "tests/data/qemu/"
-
-static char *read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	struct buf b = { 0 };
-	int ch;
-
-	ck_assert_msg(f != NULL, "%s", path);
-	while ((ch = getc(f)) != EOF)
-		buf_addch(&b, (char)ch);
-	fclose(f);
-	return buf_take(&b);
-}
 
 static void expect_error(struct err *e, enum err_code code, const char *text)
 {
@@ -148,7 +135,7 @@ static char *recording_text(const struct recording *r)
 	char *text;
 
 	buf_addf(&path, DATA "%s", r->file);
-	text = read_file(path.data);
+	text = text_file_read(path.data);
 	buf_deinit(&path);
 	return text;
 }

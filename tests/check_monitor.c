@@ -16,6 +16,7 @@
 #include "server/expr.h"
 #include "server/monitor.h"
 #include "tests/fake_guest.h"
+#include "tests/text_file.h"
 
 #define RAX 0x1122334455667788u
 
@@ -683,19 +684,6 @@ END_TEST
 
 /* ---- the manual ---- */
 
-static char *read_text(const char *path)
-{
-	struct buf text = { 0 };
-	FILE *file = fopen(path, "r");
-	char line[512];
-
-	ck_assert_msg(file != NULL, "%s", path);
-	while (fgets(line, sizeof(line), file))
-		buf_adds(&text, line);
-	fclose(file);
-	return buf_take(&text);
-}
-
 /* A | ends a table's cell. */
 static void add_escaped(struct buf *out, const char *text)
 {
@@ -717,7 +705,7 @@ START_TEST(test_manual)
 	static const char head[] = "| command | short | what it does |\n| --- | --- | --- |\n";
 	size_t n;
 	const struct monitor_command *commands = monitor_commands(&n);
-	char *text = read_text("docs/monitor.md");
+	char *text = text_file_read("docs/monitor.md");
 	const char *at = strstr(text, head);
 	struct buf want = { 0 };
 

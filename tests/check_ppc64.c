@@ -7,6 +7,7 @@
 
 #include "arch/ppc64/ppc64.h"
 #include "arch/walk.h"
+#include "tests/text_file.h"
 
 static const enum byte_order ORDERS[] = { ORDER_LITTLE, ORDER_BIG };
 
@@ -828,27 +829,10 @@ END_TEST
 
 /* ---- target.xml ---- */
 
-static char *read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	struct buf text = { 0 };
-	size_t n = 1;
-
-	ck_assert_msg(f != NULL, "%s: cannot be opened; tests run from the top directory", path);
-	while (n) {
-		char piece[4096];
-
-		n = fread(piece, 1, sizeof(piece), f);
-		buf_add(&text, piece, n);
-	}
-	fclose(f);
-	return buf_take(&text);
-}
-
 START_TEST(target_xml_is_golden)
 {
 	struct regs *regs = spelled(ORDERS[_i]);
-	char *want = read_file("tests/data/ppc64/target.xml");
+	char *want = text_file_read("tests/data/ppc64/target.xml");
 	struct buf got = { 0 };
 
 	arch_target_xml(regs, &got);

@@ -9,6 +9,7 @@
 #include "arch/s390x/s390x.h"
 #include "arch/walk.h"
 #include "tests/page_tables.h"
+#include "tests/text_file.h"
 
 #define ALL (MAPPING_WRITABLE | MAPPING_USER | MAPPING_EXECUTABLE)
 #define READ_ONLY (MAPPING_USER | MAPPING_EXECUTABLE)
@@ -837,23 +838,6 @@ END_TEST
 
 /* ---- the tables ---- */
 
-static char *read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	struct buf text = { 0 };
-	size_t n = 1;
-
-	ck_assert_msg(f != NULL, "%s: cannot be opened; tests run from the top directory", path);
-	while (n) {
-		char piece[4096];
-
-		n = fread(piece, 1, sizeof(piece), f);
-		buf_add(&text, piece, n);
-	}
-	fclose(f);
-	return buf_take(&text);
-}
-
 /* Of a vCPU with every facility, and of one of which only what every vCPU has is known. */
 START_TEST(target_xml_is_golden)
 {
@@ -861,7 +845,7 @@ START_TEST(target_xml_is_golden)
 		"tests/data/s390x/target.xml", "tests/data/s390x/target-base.xml",
 	};
 	struct regs *regs = _i ? vcpu(0, 0, 0, 0) : spelled();
-	char *want = read_file(FILES[_i]);
+	char *want = text_file_read(FILES[_i]);
 	struct buf got = { 0 };
 
 	arch_target_xml(regs, &got);

@@ -28,6 +28,7 @@
 #include "server/progress.h"
 #include "server/serve.h"
 #include "tests/fake_guest.h"
+#include "tests/text_file.h"
 
 #define MAX_WORDS 16
 
@@ -280,19 +281,6 @@ END_TEST
 
 /* ---- the manual page ---- */
 
-static char *read_text(const char *path)
-{
-	struct buf text = { 0 };
-	FILE *file = fopen(path, "r");
-	char line[512];
-
-	ck_assert_msg(file != NULL, "%s", path);
-	while (fgets(line, sizeof(line), file))
-		buf_adds(&text, line);
-	fclose(file);
-	return buf_take(&text);
-}
-
 /* troff's minus sign is "\-". */
 static void add_troff(struct buf *out, const char *text)
 {
@@ -313,7 +301,7 @@ static void add_option(struct buf *out, const struct option_desc *d)
 /* Every option is in the manual and in --help, and the manual has no other. */
 START_TEST(test_manual)
 {
-	char *text = read_text("docs/vmgdbserver.1");
+	char *text = text_file_read("docs/vmgdbserver.1");
 	struct buf usage = { 0 };
 	size_t n, in_manual = 0;
 	const struct option_desc *options = options_table(&n);

@@ -8,6 +8,7 @@
 
 #include "arch/walk.h"
 #include "arch/x86_64/x86_64.h"
+#include "tests/text_file.h"
 
 /* ---- page tables built by hand: Intel SDM volume 3, chapter 4 ---- */
 
@@ -1035,30 +1036,13 @@ END_TEST
 
 /* ---- target.xml ---- */
 
-static char *read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	struct buf text = { 0 };
-	size_t n = 1;
-
-	ck_assert_msg(f != NULL, "%s: cannot be opened; tests run from the top directory", path);
-	while (n) {
-		char piece[4096];
-
-		n = fread(piece, 1, sizeof(piece), f);
-		buf_add(&text, piece, n);
-	}
-	fclose(f);
-	return buf_take(&text);
-}
-
 START_TEST(target_xml_is_golden)
 {
 	static const char *const FILES[] = {
 		"tests/data/x86_64/target-noavx.xml", "tests/data/x86_64/target.xml",
 	};
 	struct regs *regs = regs_create(&arch_x86_64, ORDER_LITTLE);
-	char *want = read_file(FILES[_i]);
+	char *want = text_file_read(FILES[_i]);
 	struct buf got = { 0 };
 
 	if (_i)
