@@ -107,6 +107,7 @@ typedef struct err *(*mapping_fn)(void *arg, const struct mapping *m);
 
 enum note_field_kind {
 	NOTE_REG,   /* register reg */
+	NOTE_NONZERO, /* the same, of a register that 0 tells to be unknown */
 	NOTE_PID,   /* the pid of the task that the vCPU runs, as an integer */
 	NOTE_CONST, /* value */
 	NOTE_CONV,  /* conv: a field whose form differs from the register's */

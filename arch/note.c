@@ -30,7 +30,7 @@ static void parse_reg(const struct note_field *f, const uint8_t *from, struct re
 {
 	uint8_t bytes[ARCH_MAX_REG_BYTES];
 
-	if (f->value && load_uint(from, f->bytes, regs->order) == f->value) {
+	if ((f->value || f->kind == NOTE_NONZERO) && load_uint(from, f->bytes, regs->order) == f->value) {
 		regs_forget(regs, f->reg);
 		return;
 	}
@@ -46,6 +46,7 @@ void note_overlay(const struct note_desc *desc, const struct regs *regs, uint32_
 
 		switch ((enum note_field_kind)f->kind) {
 		case NOTE_REG:
+		case NOTE_NONZERO:
 			fill_reg(f, regs, at);
 			break;
 		case NOTE_PID:
@@ -75,6 +76,7 @@ void note_parse(const struct note_desc *desc, const uint8_t *bytes, struct regs 
 
 		switch ((enum note_field_kind)f->kind) {
 		case NOTE_REG:
+		case NOTE_NONZERO:
 			parse_reg(f, at, regs);
 			break;
 		case NOTE_PID:

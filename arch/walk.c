@@ -6,6 +6,8 @@
 
 #include "base/alloc.h"
 
+#define TABLE_BYTES 4096u /* what counts as one */
+
 struct err *walk_get_reg(const struct regs *regs, unsigned reg, uint64_t *ret)
 {
 	if (regs_get(regs, reg, ret))
@@ -71,7 +73,8 @@ struct err *walk_read_table(struct walk *w, uint64_t gpa, unsigned level, void *
 	*ret_read = false;
 	if (!add_seen(w, gpa | level) && w->n_repeats++ >= WALK_MAX_REPEATS)
 		return NULL;
-	if (w->n_tables++ >= WALK_MAX_TABLES)
+	w->n_tables += ALIGN_UP(bytes, (size_t)TABLE_BYTES) / TABLE_BYTES;
+	if (w->n_tables > WALK_MAX_TABLES)
 		return err_new(ERR_INVALID,
 			       "page tables: more than %u tables in one address space; "
 			       "they may be damaged, go on without them", WALK_MAX_TABLES);

@@ -16,7 +16,8 @@ struct err *walk_get_reg(const struct regs *regs, unsigned reg, uint64_t *ret) M
  * Linux's espfix area reaches one some 2,000 times at one), but a few tables can
  * span 2^57 bytes with it. The first WALK_MAX_REPEATS repeats of a walk are
  * followed, later ones are passed over: this loses aliases, never memory.
- * WALK_MAX_TABLES (16 GiB of page tables) ends the walk with ERR_INVALID.
+ * WALK_MAX_TABLES of 4 KiB (16 GiB; a larger table counts as several) end the walk
+ * with ERR_INVALID.
  */
 #define WALK_MAX_REPEATS 4096u
 #define WALK_MAX_TABLES (1u << 22)

@@ -124,6 +124,10 @@ static GElf_Phdr note_phdr(const struct head *h)
 	};
 }
 
+/*
+ * Without p_align, though all is aligned: by that crash tells kdump's files, in
+ * which it looks for the kernel's slide, from netdump's.
+ */
 static GElf_Phdr load_phdr(const struct head *h, const struct mapping *m)
 {
 	return (GElf_Phdr){
@@ -134,7 +138,6 @@ static GElf_Phdr load_phdr(const struct head *h, const struct mapping *m)
 		.p_paddr = m->gpa,
 		.p_filesz = m->bytes,
 		.p_memsz = m->bytes,
-		.p_align = h->plan->img->arch->page_bytes,
 	};
 }
 

@@ -21,19 +21,13 @@ static int by_distance(const void *a, const void *b)
 	return order ? order : compare(x->gva, y->gva);
 }
 
+/* This is the order of the file's data: crash takes all that is before the first load's data for headers. */
 static int by_gpa(const void *a, const void *b)
 {
 	const struct mapping *x = a, *y = b;
+	int order = compare(x->gpa, y->gpa);
 
-	return compare(x->gpa, y->gpa);
-}
-
-static int by_gva(const void *a, const void *b)
-{
-	const struct mapping *x = a, *y = b;
-	int order = compare(x->gva, y->gva);
-
-	return order ? order : compare(x->gpa, y->gpa);
+	return order ? order : compare(x->gva, y->gva);
 }
 
 /* Takes next into m when it starts in m or right behind it, at the same distance. */
@@ -157,6 +151,6 @@ struct err *dump_loads_finish(struct dump_plan *p)
 	sort(l, by_gpa);
 	for (size_t i = 0; !e && i < p->n_regions; i++)
 		e = add_unmapped(l, n, &at, &p->regions[i]);
-	sort(l, by_gva);
+	sort(l, by_gpa);
 	return e;
 }

@@ -38,7 +38,7 @@ struct dump_plan {
 	struct guest_image *img;
 	struct dump_region *regions; /* sorted, disjoint, not adjoining */
 	size_t n_regions;
-	struct dump_loads loads;     /* sorted by gva, then gpa */
+	struct dump_loads loads;     /* sorted by gpa, then gva: the order of the data in the file */
 	int elf_class;
 	uint16_t machine;            /* EM_* */
 	struct buf notes;

@@ -195,7 +195,7 @@ static struct err *set_blocks(struct guest *g, const struct core *c)
 	}
 	e = guest_set_blocks(g, blocks, n);
 	free(blocks);
-	return e;
+	return err_prefix(e, "%s is corrupt", c->path);
 }
 
 static struct regs *swapped(const struct regs *from, enum byte_order order)
@@ -215,18 +215,8 @@ static struct regs *swapped(const struct regs *from, enum byte_order order)
 	return regs;
 }
 
-/*
- * QEMU has written big-endian cores of little-endian guests (ppc64). A vCPU of
- * such a guest may be in big-endian firmware; the contrary does not happen.
- */
-static void find_order(struct core *c)
+static void swap_vcpus(struct core *c)
 {
-	bool is_little = false;
-
-	for (unsigned i = 0; i < c->n_vcpus && c->order == ORDER_BIG; i++)
-		is_little |= c->arch->order(c->vcpus[i].regs) == ORDER_LITTLE;
-	if (!is_little)
-		return;
 	for (unsigned i = 0; i < c->n_vcpus; i++) {
 		struct regs *regs = swapped(c->vcpus[i].regs, ORDER_LITTLE);
 
@@ -236,17 +226,35 @@ static void find_order(struct core *c)
 	c->order = ORDER_LITTLE;
 }
 
+/*
+ * QEMU has written big-endian cores of little-endian guests (ppc64). A vCPU of
+ * such a guest may be in big-endian firmware; the contrary does not happen.
+ */
+static struct err *find_order(struct core *c)
+{
+	bool is_little = false;
+
+	for (unsigned i = 0; i < c->n_vcpus; i++)
+		is_little |= c->arch->order(c->vcpus[i].regs) == ORDER_LITTLE;
+	if (!c->arch->lldb_triple_big && is_little != (c->order == ORDER_LITTLE))
+		return err_new(ERR_INVALID, "%s is corrupt: its byte order is not that of %s", c->path,
+			       c->arch->name);
+	if (is_little && c->order == ORDER_BIG)
+		swap_vcpus(c);
+	return NULL;
+}
+
 static struct err *open_guest(struct core *c, struct guest **ret)
 {
 	struct guest *g = guest_create(&core_ops, c->arch, c);
-	struct err *e;
+	struct err *e = find_order(c);
 
-	find_order(c);
 	g->order = c->order;
 	g->state = GUEST_STOPPED;
 	g->was_paused = true;
 	guest_set_vcpus(g, c->n_vcpus);
-	e = set_blocks(g, c);
+	if (!e)
+		e = set_blocks(g, c);
 	if (e)
 		guest_destroy(g);
 	else

@@ -23,6 +23,8 @@ struct core {
 	char *path;
 	int fd;
 	uint64_t file_bytes;
+	uint64_t note_bytes;       /* in the segments seen so far */
+	uint64_t comparable_bytes; /* that loads may still repeat in other places of the file */
 	int elf_class;   /* ELFCLASS* */
 	uint16_t machine;
 	enum byte_order order; /* of the file; once it is open, of the guest */

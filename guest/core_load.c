@@ -54,16 +54,24 @@ static struct err *contradiction(const struct core *c, uint64_t gpa)
 		       " (is it the core of a process?)", c->path, gpa);
 }
 
+static bool are_one(const struct core_run *a, const struct core_run *b)
+{
+	return a->in_file == b->in_file && (!a->in_file || distance(a) == distance(b));
+}
+
 /* From the start of b on both hold bytes, which must be the same. */
-static struct err *compare(const struct core *c, const struct core_run *a, const struct core_run *b,
-			   uint64_t bytes)
+static struct err *compare(struct core *c, const struct core_run *a, const struct core_run *b, uint64_t bytes)
 {
 	uint64_t gpa = b->gpa;
 	uint8_t *x, *y;
 	struct err *e = NULL;
 
-	if (a->in_file == b->in_file && (!a->in_file || distance(a) == distance(b)))
+	if (are_one(a, b))
 		return NULL;
+	/* Real cores have little of their memory twice; one made to keep us busy has it a million times. */
+	if (bytes > c->comparable_bytes)
+		return err_new(ERR_INVALID, "%s is corrupt: its loads overlap in more bytes than it has", c->path);
+	c->comparable_bytes -= bytes;
 	x = xmalloc(2 * COMPARE_BYTES);
 	y = x + COMPARE_BYTES;
 	while (!e && bytes) {
@@ -88,8 +96,7 @@ static struct core_run cut_front(const struct core_run *r, uint64_t bytes)
 
 static bool continues(const struct core_run *a, const struct core_run *b)
 {
-	return a->gpa + a->bytes == b->gpa && a->in_file == b->in_file &&
-	       (!a->in_file || distance(a) == distance(b));
+	return a->gpa + a->bytes == b->gpa && a->bytes + b->bytes > a->bytes && are_one(a, b);
 }
 
 /* The first of the disjoint, sorted runs that ends above gpa. */
@@ -112,7 +119,7 @@ static size_t run_after(const struct core_run *runs, size_t n, uint64_t gpa)
  * Adds what r holds beyond the runs. They are what loads that start at or
  * before r hold, so those that r meets have no gap between them.
  */
-static struct err *merge_run(const struct core *c, struct core_run **runs, size_t *n, const struct core_run *r)
+static struct err *merge_run(struct core *c, struct core_run **runs, size_t *n, const struct core_run *r)
 {
 	struct core_run rest = *r;
 

@@ -18,26 +18,34 @@ struct note {
 	uint32_t desc_bytes;
 };
 
-/* Takes bytes and the padding behind them; the last note may lack that. */
-static bool take_padded(const uint8_t **at, size_t *left, size_t bytes, unsigned align, const void **ret)
-{
-	size_t padded;
+/* What is left of a segment of notes. */
+struct notes {
+	const uint8_t *data;
+	size_t bytes, at;
+	unsigned align;
+};
 
-	if (bytes > *left)
+static bool take(struct notes *s, size_t bytes, const void **ret)
+{
+	if (bytes > s->bytes - s->at)
 		return false;
-	padded = MIN(ALIGN_UP(bytes, (size_t)align), *left);
-	*ret = *at;
-	*at += padded;
-	*left -= padded;
+	*ret = s->data + s->at;
+	s->at += bytes;
 	return true;
 }
 
-static bool take_header(const struct core *c, const uint8_t **at, size_t *left, struct note *ret)
+/* Offsets in the segment are aligned, not lengths; the last note may lack its padding. */
+static void skip_padding(struct notes *s)
+{
+	s->at = MIN(ALIGN_UP(s->at, (size_t)s->align), s->bytes);
+}
+
+static bool take_header(const struct core *c, struct notes *s, struct note *ret)
 {
 	const void *bytes;
 	Elf64_Nhdr h; /* of both classes */
 
-	if (!take_padded(at, left, sizeof(h), 1, &bytes))
+	if (!take(s, sizeof(h), &bytes))
 		return false;
 	memcpy(&h, bytes, sizeof(h));
 	ret->name_bytes = (uint32_t)load_uint(&h.n_namesz, sizeof(h.n_namesz), c->order);
@@ -46,13 +54,16 @@ static bool take_header(const struct core *c, const uint8_t **at, size_t *left, 
 	return true;
 }
 
-static bool take_body(const uint8_t **at, size_t *left, unsigned align, struct note *n)
+static bool take_body(struct notes *s, struct note *n)
 {
 	const void *name, *desc;
 
-	if (!take_padded(at, left, n->name_bytes, align, &name) ||
-	    !take_padded(at, left, n->desc_bytes, align, &desc))
+	if (!take(s, n->name_bytes, &name))
 		return false;
+	skip_padding(s);
+	if (!take(s, n->desc_bytes, &desc))
+		return false;
+	skip_padding(s);
 	n->name = name;
 	n->desc = desc;
 	return true;
@@ -65,6 +76,12 @@ static bool has_owner(const struct note *n, const char *owner)
 
 	return (n->name_bytes == bytes || (n->name_bytes == bytes + 1 && !n->name[bytes])) &&
 	       !memcmp(n->name, owner, bytes);
+}
+
+/* The two owners that the kernel uses share one set of types: QEMU has written all those of ppc64 as CORE's. */
+static bool is_of(const struct note *n, const struct note_desc *d)
+{
+	return has_owner(n, d->owner) || (!strcmp(d->owner, "LINUX") && has_owner(n, "CORE"));
 }
 
 static void keep_vmcoreinfo(struct core *c, const struct note *n)
@@ -87,7 +104,7 @@ static struct err *add_vcpu(struct core *c)
 
 static bool is_note(const struct note *n, const struct note_desc *d)
 {
-	return d->type == n->type && d->bytes <= n->desc_bytes && has_owner(n, d->owner);
+	return d->type == n->type && d->bytes <= n->desc_bytes && is_of(n, d);
 }
 
 /* The group that a note is of; false when it is of none. */
@@ -132,12 +149,12 @@ static struct err *parse_vcpu_note(struct core *c, const struct note *n)
 
 struct err *core_parse_notes(struct core *c, const void *data, size_t bytes, unsigned align)
 {
-	const uint8_t *at = data;
+	struct notes s = { data, bytes, 0, align };
 	struct err *e = NULL;
 	struct note n;
 
-	while (!e && take_header(c, &at, &bytes, &n)) {
-		if (!take_body(&at, &bytes, align, &n))
+	while (!e && take_header(c, &s, &n)) {
+		if (!take_body(&s, &n))
 			return err_new(ERR_INVALID, "%s is corrupt: one of its notes is cut off", c->path);
 		if (n.type == 0 && has_owner(&n, "VMCOREINFO"))
 			keep_vmcoreinfo(c, &n);

@@ -61,7 +61,7 @@ static struct err *check_file(struct core *c)
 		return err_sys(errno, "cannot open the core %s", c->path);
 	if (!S_ISREG(st.st_mode))
 		return err_new(ERR_INVALID, "%s is no regular file", c->path);
-	c->file_bytes = (uint64_t)st.st_size;
+	c->file_bytes = c->comparable_bytes = (uint64_t)st.st_size;
 	return NULL;
 }
 
@@ -144,8 +144,10 @@ static struct err *parse_note_segment(struct core *c, uint64_t offset, uint64_t 
 
 	if (!is_in_file(c, offset, bytes))
 		return truncated(c, offset, bytes);
-	if (bytes > MAX_NOTE_BYTES)
-		return err_new(ERR_INVALID, "%s is corrupt: it has 0x%" PRIx64 " bytes of notes", c->path, bytes);
+	if (bytes > MAX_NOTE_BYTES - c->note_bytes)
+		return err_new(ERR_INVALID, "%s is corrupt: it has more than 0x%x bytes of notes", c->path,
+			       MAX_NOTE_BYTES);
+	c->note_bytes += bytes;
 	data = xmalloc((size_t)bytes);
 	e = core_pread(c, offset, data, (size_t)bytes);
 	if (!e)

@@ -6,6 +6,8 @@
 
 #include "arch/arch.h"
 #include "arch/walk.h"
+#include "tests/page_tables.h"
+#include "tests/suite.h"
 
 /* ---- an architecture of every width ---- */
 
@@ -365,20 +367,6 @@ END_TEST
 
 /* ---- the walk that architectures share ---- */
 
-struct collected {
-	struct mapping m[8];
-	unsigned n;
-	unsigned fail_at; /* the call that fails, from 1 */
-};
-
-static struct err *collect(void *arg, const struct mapping *m)
-{
-	struct collected *c = arg;
-
-	c->m[c->n++] = *m;
-	return c->n == c->fail_at ? err_new(ERR_CANCELLED, "enough") : NULL;
-}
-
 static struct err *read_zeros(void *ctx, uint64_t gpa, void *ret, size_t bytes)
 {
 	enum err_code *fail = ctx;
@@ -400,10 +388,10 @@ START_TEST(walk_merges_neighbours)
 		{ 0x7000, 0xb000, 0x1000, MAPPING_WRITABLE }, /* a hole in gpa */
 		{ 0xfffffffffffff000, 0xc000, 0x1000, 0 },
 	};
-	struct collected c = { 0 };
+	struct walked c = { 0 };
 	struct walk w;
 
-	walk_init(&w, NULL, collect, &c);
+	walk_init(&w, NULL, walked_add, &c);
 	for (size_t i = 0; i < ARRAY_LEN(IN); i++)
 		ck_assert_ptr_null(walk_map(&w, &IN[i]));
 	ck_assert_ptr_null(walk_finish(&w));
@@ -469,19 +457,24 @@ START_TEST(walk_bounds_repeats)
 }
 END_TEST
 
+/* Power's are of up to 64 KiB. */
+static const struct {
+	size_t bytes, counts;
+} TABLE_SIZES[] = { { 8, 1 }, { 4096, 1 }, { 65536, 16 } };
+
 START_TEST(walk_bounds_tables)
 {
 	struct phys_reader mem = { read_zeros, NULL };
 	struct err *e = NULL;
 	struct walk w;
 	uint64_t n = 0;
-	uint8_t table[8];
+	uint8_t table[65536];
 	bool have;
 
 	walk_init(&w, &mem, NULL, NULL);
 	while (!e)
-		e = walk_read_table(&w, n++ << 12, 1, table, sizeof(table), &have);
-	ck_assert_uint_eq(n, WALK_MAX_TABLES + 1);
+		e = walk_read_table(&w, n++ << 12, 1, table, TABLE_SIZES[_i].bytes, &have);
+	ck_assert_uint_eq(n, WALK_MAX_TABLES / TABLE_SIZES[_i].counts + 1);
 	ck_assert_int_eq(err_code(e), ERR_INVALID);
 	ck_assert(!have);
 	err_destroy(e);
@@ -492,11 +485,11 @@ END_TEST
 START_TEST(walk_ends_with_the_callbacks_error)
 {
 	struct mapping m = { 0x1000, 0x1000, 0x1000, 0 };
-	struct collected c = { .fail_at = 1 };
+	struct walked c = { .fail_at = 1 };
 	struct walk w;
 	struct err *e;
 
-	walk_init(&w, NULL, collect, &c);
+	walk_init(&w, NULL, walked_add, &c);
 	ck_assert_ptr_null(walk_map(&w, &m));
 	m.gva = 0x8000;
 	e = walk_map(&w, &m);
@@ -529,7 +522,7 @@ static Suite *arch_suite(void)
 	tcase_add_test(walk, walk_merges_neighbours);
 	tcase_add_loop_test(walk, walk_reads_or_passes_over, 0, ARRAY_LEN(READ_FAILURES));
 	tcase_add_test(walk, walk_bounds_repeats);
-	tcase_add_test(walk, walk_bounds_tables);
+	tcase_add_loop_test(walk, walk_bounds_tables, 0, ARRAY_LEN(TABLE_SIZES));
 	tcase_add_test(walk, walk_ends_with_the_callbacks_error);
 	suite_add_tcase(s, walk);
 	return s;
@@ -537,11 +530,5 @@ static Suite *arch_suite(void)
 
 int main(void)
 {
-	SRunner *sr = srunner_create(arch_suite());
-	int failed;
-
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(arch_suite());
 }

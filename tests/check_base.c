@@ -13,6 +13,7 @@
 #include "base/endian.h"
 #include "base/err.h"
 #include "base/hex.h"
+#include "tests/suite.h"
 
 /* ---- buf ---- */
 
@@ -610,15 +611,9 @@ static TCase *memory_cases(void)
 int main(void)
 {
 	Suite *s = suite_create("base");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(s, text_cases());
 	suite_add_tcase(s, cursor_cases());
 	suite_add_tcase(s, memory_cases());
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -7,6 +7,8 @@
 
 #include "arch/ppc64/ppc64.h"
 #include "arch/walk.h"
+#include "tests/page_tables.h"
+#include "tests/suite.h"
 #include "tests/text_file.h"
 
 static const enum byte_order ORDERS[] = { ORDER_LITTLE, ORDER_BIG };
@@ -218,14 +220,6 @@ static struct err *translate(struct ram *ram, const struct regs *regs, uint64_t 
 	return arch_ppc64.translate(regs, &mem, gva, ret);
 }
 
-static void assert_mapping(const struct mapping *got, const struct mapping *want, const char *name)
-{
-	ck_assert_msg(got->gva == want->gva && got->gpa == want->gpa && got->bytes == want->bytes &&
-			      got->flags == want->flags,
-		      "%s: gva %#llx gpa %#llx bytes %#llx flags %u", name, (unsigned long long)got->gva,
-		      (unsigned long long)got->gpa, (unsigned long long)got->bytes, got->flags);
-}
-
 static void assert_translates(struct ram *ram, const struct regs *regs, uint64_t gva, const struct mapping *want,
 			      const char *name)
 {
@@ -406,22 +400,6 @@ START_TEST(real_mode)
 }
 END_TEST
 
-struct collected {
-	struct mapping m[16];
-	size_t n;
-	size_t fail_at; /* the call that fails, from 1 */
-};
-
-static struct err *collect(void *arg, const struct mapping *m)
-{
-	struct collected *c = arg;
-
-	if (c->n < ARRAY_LEN(c->m))
-		c->m[c->n] = *m;
-	c->n++;
-	return c->n == c->fail_at ? err_new(ERR_CANCELLED, "enough") : NULL;
-}
-
 static const struct mapping LINEAR = { 0xc000000000000000, 0, 1ull << 51, KERNEL };
 
 /* The process table: unknown, and that of a guest with hash tables. MSR: known, and not. */
@@ -429,7 +407,7 @@ START_TEST(linear_map)
 {
 	struct regs *regs = vcpu(ORDERS[_i & 1], MSR_ON, PRTB | 4, 0);
 	struct phys_reader mem = { read_ram, NULL };
-	struct collected c = { 0 };
+	struct walked c = { 0 };
 
 	if (_i & 2)
 		regs_forget(regs, PPC64_PRTB);
@@ -440,7 +418,7 @@ START_TEST(linear_map)
 	assert_fails(NULL, regs, LINEAR.gva - 1, ERR_UNMAPPED, "linear map at 0xc000000000000000", "below");
 	assert_fails(NULL, regs, LINEAR.gva + LINEAR.bytes, ERR_UNMAPPED, NULL, "above");
 	assert_fails(NULL, regs, 0, ERR_UNMAPPED, NULL, "user");
-	ck_assert_ptr_null(arch_ppc64.walk(regs, &mem, collect, &c));
+	ck_assert_ptr_null(arch_ppc64.walk(regs, &mem, walked_add, &c));
 	ck_assert_uint_eq(c.n, 1);
 	assert_mapping(&c.m[0], &LINEAR, "walk");
 	regs_destroy(regs);
@@ -449,11 +427,11 @@ END_TEST
 
 /* ---- walk ---- */
 
-static struct err *walk(struct ram *ram, uint64_t pid, struct collected *c)
+static struct err *walk(struct ram *ram, uint64_t pid, struct walked *c)
 {
 	struct regs *regs = vcpu(ORDER_LITTLE, MSR_ON, PRTB_64K, pid);
 	struct phys_reader mem = { read_ram, ram };
-	struct err *e = arch_ppc64.walk(regs, &mem, collect, c);
+	struct err *e = arch_ppc64.walk(regs, &mem, walked_add, c);
 
 	regs_destroy(regs);
 	return e;
@@ -461,7 +439,7 @@ static struct err *walk(struct ram *ram, uint64_t pid, struct collected *c)
 
 static void assert_walk(struct ram *ram, uint64_t pid, const struct mapping *want, size_t n)
 {
-	struct collected c = { 0 };
+	struct walked c = { 0 };
 
 	ck_assert_ptr_null(walk(ram, pid, &c));
 	for (size_t i = 0; i < n && i < c.n; i++)
@@ -556,7 +534,7 @@ END_TEST
 START_TEST(walk_ends_on_hostile_tables)
 {
 	struct ram *ram = ram_create();
-	struct collected c = { 0 };
+	struct walked c = { 0 };
 
 	poke(ram, PROCESS(0), TREE(62, 0x20000, 5));
 	for (unsigned i = 0; i < 31; i++)
@@ -572,7 +550,7 @@ END_TEST
 START_TEST(walk_ends_with_the_callbacks_error)
 {
 	struct ram *ram = kernel_and_process();
-	struct collected c = { .fail_at = (size_t)_i };
+	struct walked c = { .fail_at = (size_t)_i };
 	struct err *e = walk(ram, 9, &c);
 
 	ck_assert(e && err_code(e) == ERR_CANCELLED);
@@ -586,7 +564,7 @@ START_TEST(walk_ends_with_a_read_error)
 {
 	static const uint64_t PLACES[] = { PROCESS(9), 0x51000, PROCESS(0), 0x31000 };
 	struct ram *ram = kernel_and_process();
-	struct collected c = { 0 };
+	struct walked c = { 0 };
 	struct err *e;
 
 	ram->gone = PLACES[_i];
@@ -603,17 +581,27 @@ struct order_case {
 	bool lpcr_known, msr_known;
 	uint64_t lpcr, msr;
 	enum byte_order order;
+	uint64_t pvr, hid0; /* pvr 0: neither is known */
 };
 
 #define ILE ISA_BIT(38)
+#define HILE8 ISA_BIT(19) /* POWER8 user's manual, 2.1.1 */
+#define HILE9 ISA_BIT(4)  /* POWER9 user's manual, 4.1 */
 
 static const struct order_case ORDER_CASES[] = {
-	{ true, true, ILE, MSR_LE, ORDER_LITTLE },
-	{ true, true, ILE, 0, ORDER_LITTLE },    /* firmware runs */
-	{ true, true, ~ILE, MSR_LE, ORDER_BIG },
-	{ false, true, 0, MSR_LE | MSR_ON, ORDER_LITTLE },
-	{ false, true, 0, ~MSR_LE, ORDER_BIG },
-	{ false, false, 0, 0, ORDER_BIG },
+	{ true, true, ILE, MSR_LE, ORDER_LITTLE, 0, 0 },
+	{ true, true, ILE, 0, ORDER_LITTLE, 0, 0 }, /* firmware runs */
+	{ true, true, ~ILE, MSR_LE, ORDER_BIG, 0, 0 },
+	{ false, true, 0, MSR_LE | MSR_ON, ORDER_LITTLE, 0, 0 },
+	{ false, true, 0, ~MSR_LE, ORDER_BIG, 0, 0 },
+	{ false, false, 0, 0, ORDER_BIG, 0, 0 },
+	{ true, true, 0, MSR_HV, ORDER_LITTLE, 0x4d0200, HILE8 },
+	{ true, true, ILE, MSR_HV | MSR_LE, ORDER_BIG, 0x4d0200, ~HILE8 },
+	{ true, true, 0, MSR_HV, ORDER_LITTLE, 0x4e1200, HILE9 },
+	{ true, true, ILE, MSR_HV | MSR_LE, ORDER_BIG, 0x4e1200, ~HILE9 },
+	{ true, true, 0, MSR_HV, ORDER_LITTLE, 0x800200, HILE9 },
+	{ true, true, ILE, MSR_HV, ORDER_LITTLE, 0x390202, 0 }, /* a 970 has no such bit */
+	{ true, true, ILE, MSR_LE, ORDER_LITTLE, 0x4e1200, 0 }, /* a guest of it */
 };
 
 START_TEST(byte_order_of_the_guest)
@@ -625,6 +613,10 @@ START_TEST(byte_order_of_the_guest)
 		regs_set(regs, PPC64_LPCR, c->lpcr);
 	if (c->msr_known)
 		regs_set(regs, PPC64_MSR, c->msr);
+	if (c->pvr) {
+		regs_set(regs, PPC64_PVR, c->pvr);
+		regs_set(regs, PPC64_HID0, c->hid0);
+	}
 	ck_assert_int_eq(arch_ppc64.order(regs), c->order);
 	regs_destroy(regs);
 }
@@ -719,12 +711,12 @@ struct note_case {
 	const char *owner;
 	uint32_t type, bytes;
 	int needs_reg;
-	const char *numbered; /* printf format of the name of 32 registers from numbered_at on */
+	const char *numbered; /* printf format of the name of 32 registers from numbered_at on, or NULL */
 	size_t numbered_at, numbered_bytes;
 	struct field fields[20];
 };
 
-/* Linux: struct elf_prstatus and pt_regs, elf_fpregset_t, elf_vrregset_t, the VSX halves. */
+/* Linux: struct elf_prstatus and pt_regs, elf_fpregset_t, elf_vrregset_t, the VSX halves; and a note of our own. */
 static const struct note_case NOTE_CASES[] = {
 	{ "CORE", NT_PRSTATUS, 504, PPC64_PC, "r%u", 112, 8,
 	  { { 0, 32, "" }, { 36, 36, "" }, { 72, 40, "" }, { 368, 8, "pc" }, { 376, 8, "msr" },
@@ -735,6 +727,8 @@ static const struct note_case NOTE_CASES[] = {
 	{ "LINUX", 0x100, 544, PPC64_VR0, "vr%u", 0, 16,
 	  { { 512, 16, "vscr" }, { 528, 4, "vrsave" }, { 532, 12, "" } } },
 	{ "LINUX", 0x102, 256, PPC64_VS0H, "vs%uh", 0, 8, { { 0 } } },
+	{ "vmgdbserver", 0, 40, PPC64_PID, NULL, 0, 0,
+	  { { 0, 8, "pid" }, { 8, 8, "lpcr" }, { 16, 8, "ptcr" }, { 24, 8, "hrmor" }, { 32, 8, "prtb" } } },
 };
 
 START_TEST(note_layout)
@@ -753,7 +747,7 @@ START_TEST(note_layout)
 		ck_assert_uint_eq(load_uint(note + 32, 4, order), 0x40000001);
 		covered += 4;
 	}
-	for (unsigned i = 0; i < 32; i++) {
+	for (unsigned i = 0; c->numbered && i < 32; i++) {
 		struct field f = { c->numbered_at + i * c->numbered_bytes, c->numbered_bytes, "" };
 
 		snprintf(f.name, sizeof(f.name), c->numbered, i);
@@ -787,6 +781,17 @@ START_TEST(vectors_in_both_orders)
 }
 END_TEST
 
+static bool is_noted_spr(unsigned reg)
+{
+	static const unsigned NOTED[] = { PPC64_DAR, PPC64_DSISR, PPC64_PID, PPC64_LPCR, PPC64_PTCR, PPC64_HRMOR,
+					  PPC64_PRTB };
+
+	for (size_t i = 0; i < ARRAY_LEN(NOTED); i++)
+		if (NOTED[i] == reg)
+			return true;
+	return false;
+}
+
 /* What the notes of a core tell is what was put into them. */
 START_TEST(notes_round_trip)
 {
@@ -803,13 +808,52 @@ START_TEST(notes_round_trip)
 	ck_assert_uint_eq(pid, 42);
 	for (unsigned reg = 0; reg < PPC64_N_REGS; reg++) {
 		const uint8_t *bytes = regs_bytes(back, reg);
-		bool noted = reg <= PPC64_TRAP || reg == PPC64_DAR || reg == PPC64_DSISR;
+		bool noted = reg <= PPC64_TRAP || is_noted_spr(reg);
 
 		ck_assert_msg((bytes != NULL) == noted, "%s", arch_ppc64.regs[reg].name);
 		if (bytes)
 			ck_assert_mem_eq(bytes, regs_bytes(regs, reg), reg_bytes(&arch_ppc64, reg));
 	}
 	regs_destroy(back);
+	regs_destroy(regs);
+}
+END_TEST
+
+/* pt_regs.trap is 0 in what QEMU and we write of a vCPU: it is no register. */
+START_TEST(no_vcpu_has_trap)
+{
+	const struct note_desc *prstatus = arch_notes(&arch_ppc64, EM_PPC64)->groups[0].notes[0];
+	struct regs *regs = spelled(ORDERS[_i]);
+	uint8_t note[504];
+
+	regs_forget(regs, PPC64_TRAP);
+	note_fill(prstatus, regs, 1, note);
+	ck_assert_mem_eq(note + 432, (uint8_t[8]){ 0 }, 8);
+	regs_set(regs, PPC64_TRAP, 0xd00);
+	note_parse(prstatus, note, regs, NULL);
+	ck_assert(!arch_has_feature(regs, PPC64_FEATURE_LINUX));
+	regs_destroy(regs);
+}
+END_TEST
+
+/* What a vCPU does not tell of its page tables is unknown in the core too; 0 is a value. */
+START_TEST(unknown_mmu_registers_stay_so)
+{
+	const struct note_desc *mmu = find_note("vmgdbserver", 0);
+	struct regs *regs = regs_create(&arch_ppc64, ORDERS[_i]);
+	uint8_t note[40];
+	uint64_t value;
+
+	regs_set(regs, PPC64_PID, 7);
+	regs_set(regs, PPC64_HRMOR, 0);
+	note_fill(mmu, regs, 0, note);
+	regs_set(regs, PPC64_LPCR, 1);
+	regs_set(regs, PPC64_PTCR, 1);
+	regs_set(regs, PPC64_PRTB, 1);
+	note_parse(mmu, note, regs, NULL);
+	ck_assert(!regs_bytes(regs, PPC64_LPCR) && !regs_bytes(regs, PPC64_PTCR) && !regs_bytes(regs, PPC64_PRTB));
+	ck_assert(regs_get(regs, PPC64_PID, &value) && value == 7);
+	ck_assert(regs_get(regs, PPC64_HRMOR, &value) && value == 0);
 	regs_destroy(regs);
 }
 END_TEST
@@ -914,6 +958,8 @@ static TCase *note_tests(void)
 	tcase_add_loop_test(tc, note_layout, 0, 2 * ARRAY_LEN(NOTE_CASES));
 	tcase_add_loop_test(tc, vectors_in_both_orders, 0, 2);
 	tcase_add_loop_test(tc, notes_round_trip, 0, 2);
+	tcase_add_loop_test(tc, no_vcpu_has_trap, 0, 2);
+	tcase_add_loop_test(tc, unknown_mmu_registers_stay_so, 0, 2);
 	tcase_add_test(tc, notes_in_order);
 	return tc;
 }
@@ -930,16 +976,11 @@ static TCase *table_tests(void)
 int main(void)
 {
 	Suite *s = suite_create("ppc64");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, translate_tests());
 	suite_add_tcase(s, walk_tests());
 	suite_add_tcase(s, state_tests());
 	suite_add_tcase(s, note_tests());
 	suite_add_tcase(s, table_tests());
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

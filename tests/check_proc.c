@@ -17,6 +17,7 @@
 
 #include "guest/proc.h"
 #include "tests/host.h"
+#include "tests/suite.h"
 
 #define PAGE 4096u
 #define WAIT_MS 5000
@@ -533,14 +534,8 @@ static TCase *file_cases(void)
 int main(void)
 {
 	Suite *s = suite_create("proc");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(s, process_cases());
 	suite_add_tcase(s, file_cases());
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -9,6 +9,7 @@
 #include "arch/s390x/s390x.h"
 #include "arch/walk.h"
 #include "tests/page_tables.h"
+#include "tests/suite.h"
 #include "tests/text_file.h"
 
 #define ALL (MAPPING_WRITABLE | MAPPING_USER | MAPPING_EXECUTABLE)
@@ -29,14 +30,6 @@ static struct regs *vcpu(uint64_t pswm, uint64_t cr0, uint64_t cr1, uint64_t pre
 	regs_set(regs, S390X_CR0 + 1, cr1);
 	regs_set(regs, S390X_PREFIX, prefix);
 	return regs;
-}
-
-static void assert_mapping(const struct mapping *got, const struct mapping *want, const char *name)
-{
-	ck_assert_msg(got->gva == want->gva && got->gpa == want->gpa && got->bytes == want->bytes &&
-			      got->flags == want->flags,
-		      "%s: gva %#llx gpa %#llx bytes %#llx flags %u", name, (unsigned long long)got->gva,
-		      (unsigned long long)got->gpa, (unsigned long long)got->bytes, got->flags);
 }
 
 /* ---- translate: Principles of Operation, "Translation Process", by the bits' names ---- */
@@ -944,15 +937,10 @@ static TCase *table_tests(void)
 int main(void)
 {
 	Suite *s = suite_create("s390x");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, translate_tests());
 	suite_add_tcase(s, walk_tests());
 	suite_add_tcase(s, note_tests());
 	suite_add_tcase(s, table_tests());
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -13,6 +13,7 @@
 #include "guest/proc.h"
 #include "guest/vmm_mem.h"
 #include "tests/host.h"
+#include "tests/suite.h"
 
 #define PAGE 4096u
 #define PAGES 4096u
@@ -184,6 +185,7 @@ START_TEST(bounds_need_not_be_at_pages)
 	struct vmm_mem *m = open_mem(t.pid);
 	uint64_t base = (uintptr_t)t.base, hva, bytes;
 
+	needs_pagemap("bounds_need_not_be_at_pages");
 	if (_i)
 		vmm_mem_forget_scan(m);
 	ck_assert_ptr_null(vmm_mem_next_data(m, base + 99 * PAGE + 7, base + 101 * PAGE + 5, &hva, &bytes));
@@ -205,6 +207,7 @@ START_TEST(a_write_makes_data)
 	struct vmm_mem *m = open_mem(t.pid);
 	uint64_t at = (uintptr_t)t.base + 300 * PAGE, hva, bytes;
 
+	needs_pagemap("a_write_makes_data");
 	ck_assert_ptr_null(vmm_mem_next_data(m, at, at + PAGE, &hva, &bytes));
 	ck_assert_uint_eq(bytes, _i == PRIVATE_FILE ? PAGE : 0);
 	ck_assert_ptr_null(vmm_mem_write(m, at + 5, "x", 1));
@@ -298,8 +301,6 @@ int main(void)
 {
 	Suite *s = suite_create("vmm_mem");
 	TCase *tc = tcase_create("vmm_mem");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_loop_test(tc, finds_touched_pages_without_touching, 0, N_KINDS);
 	tcase_add_test(tc, old_kernels_tell_the_same);
@@ -311,8 +312,5 @@ int main(void)
 	tcase_add_test(tc, writes_through_read_only_mappings);
 	tcase_add_test(tc, says_that_the_process_has_exited);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

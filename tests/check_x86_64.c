@@ -8,6 +8,8 @@
 
 #include "arch/walk.h"
 #include "arch/x86_64/x86_64.h"
+#include "tests/page_tables.h"
+#include "tests/suite.h"
 #include "tests/text_file.h"
 
 /* ---- page tables built by hand: Intel SDM volume 3, chapter 4 ---- */
@@ -24,55 +26,9 @@
 #define LONG_NX (LONG | X86_EFER_NXE)
 #define ALL (MAPPING_WRITABLE | MAPPING_USER | MAPPING_EXECUTABLE)
 
-#define PAGE 4096u
-#define MAX_PAGES 16u
-
-struct page {
-	uint64_t gpa;
-	uint8_t bytes[PAGE];
-};
-
-struct tables {
-	struct page pages[MAX_PAGES];
-	size_t n;
-	size_t reads;
-};
-
-static struct err *read_tables(void *ctx, uint64_t gpa, void *ret, size_t bytes)
+static void poke(struct page_tables *t, uint64_t at, uint64_t value, size_t bytes)
 {
-	struct tables *t = ctx;
-
-	t->reads++;
-	for (size_t i = 0; i < t->n; i++) {
-		uint64_t at = gpa - t->pages[i].gpa;
-
-		if (at < PAGE && bytes <= PAGE - at) {
-			memcpy(ret, t->pages[i].bytes + at, bytes);
-			return NULL;
-		}
-	}
-	return err_new(ERR_UNMAPPED, "no memory at 0x%llx", (unsigned long long)gpa);
-}
-
-static uint8_t *page_at(struct tables *t, uint64_t gpa)
-{
-	for (size_t i = 0; i < t->n; i++)
-		if (t->pages[i].gpa == gpa)
-			return t->pages[i].bytes;
-	ck_assert_uint_lt(t->n, MAX_PAGES);
-	t->pages[t->n].gpa = gpa;
-	return t->pages[t->n++].bytes;
-}
-
-/* Writes an entry of 4 or 8 bytes; its page comes into being. */
-static void poke(struct tables *t, uint64_t at, uint64_t value, size_t bytes)
-{
-	store_uint(page_at(t, at & ~(PAGE - 1ull)) + at % PAGE, bytes, ORDER_LITTLE, value);
-}
-
-static struct tables *tables_create(void)
-{
-	return calloc(1, sizeof(struct tables));
+	page_tables_poke(t, at, value, bytes, ORDER_LITTLE);
 }
 
 static struct regs *vcpu(uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer)
@@ -199,16 +155,16 @@ static size_t entry_bytes(const struct translation *c)
 	return c->cr4 & X86_CR4_PAE ? 8 : 4;
 }
 
-static void build(struct tables *t, const struct translation *c, size_t n)
+static void build(struct page_tables *t, const struct translation *c, size_t n)
 {
 	for (size_t i = 0; i < n && c->entries[i].table; i++)
 		poke(t, c->entries[i].table + c->entries[i].index * entry_bytes(c), c->entries[i].value,
 		     entry_bytes(c));
 }
 
-static struct err *translate(struct tables *t, const struct translation *c, struct mapping *ret)
+static struct err *translate(struct page_tables *t, const struct translation *c, struct mapping *ret)
 {
-	struct phys_reader mem = { read_tables, t };
+	struct phys_reader mem = page_tables_reader(t);
 	struct regs *regs = vcpu(CR0_ON, c->cr3, c->cr4, c->efer);
 	struct err *e = arch_x86_64.translate(regs, &mem, c->gva, ret);
 
@@ -216,18 +172,10 @@ static struct err *translate(struct tables *t, const struct translation *c, stru
 	return e;
 }
 
-static void assert_mapping(const struct mapping *got, const struct mapping *want, const char *name)
-{
-	ck_assert_msg(got->gva == want->gva && got->gpa == want->gpa && got->bytes == want->bytes &&
-			      got->flags == want->flags,
-		      "%s: gva %#llx gpa %#llx bytes %#llx flags %u", name, (unsigned long long)got->gva,
-		      (unsigned long long)got->gpa, (unsigned long long)got->bytes, got->flags);
-}
-
 START_TEST(translate_every_mode)
 {
 	const struct translation *c = &TRANSLATIONS[_i];
-	struct tables *t = tables_create();
+	struct page_tables *t = page_tables_create();
 	struct mapping got;
 	struct err *e;
 
@@ -250,7 +198,7 @@ START_TEST(translate_broken_at_every_level)
 	const struct translation *c = &TRANSLATIONS[_i];
 
 	for (size_t n = 0; c->error == NO_ERROR && n < 5 && c->entries[n].table; n++) {
-		struct tables *t = tables_create();
+		struct page_tables *t = page_tables_create();
 		struct mapping got;
 		char table[32];
 		struct err *e;
@@ -278,7 +226,7 @@ START_TEST(translate_with_paging_off)
 {
 	static const struct mapping WHOLE = { 0, 0, 1ull << 32, ALL };
 	struct regs *regs = vcpu(X86_CR0_PE, 0, 0, 0);
-	struct phys_reader mem = { read_tables, NULL };
+	struct phys_reader mem = { NULL, NULL };
 	struct mapping got;
 	struct err *e;
 
@@ -297,7 +245,7 @@ static const unsigned NEEDED[] = { X86_CR0, X86_CR3, X86_CR4 };
 START_TEST(translate_needs_control_registers)
 {
 	struct regs *regs = vcpu(CR0_ON, 0x1000, CR4_4, LONG);
-	struct phys_reader mem = { read_tables, NULL };
+	struct phys_reader mem = { NULL, NULL };
 	struct mapping got;
 	struct err *e;
 
@@ -317,8 +265,8 @@ START_TEST(translate_in_a_core_without_efer)
 {
 	const struct translation *c = &TRANSLATIONS[5];
 	struct regs *regs = vcpu(CR0_ON, c->cr3, c->cr4, 0);
-	struct tables *t = tables_create();
-	struct phys_reader mem = { read_tables, t };
+	struct page_tables *t = page_tables_create();
+	struct phys_reader mem = page_tables_reader(t);
 	struct mapping got;
 
 	build(t, c, ARRAY_LEN(c->entries));
@@ -333,36 +281,20 @@ END_TEST
 
 /* ---- walk ---- */
 
-struct collected {
-	struct mapping m[16];
-	size_t n;
-	size_t fail_at; /* the call that fails, from 1 */
-};
-
-static struct err *collect(void *arg, const struct mapping *m)
+static struct err *walk(struct page_tables *t, uint64_t cr3, uint64_t cr4, uint64_t efer, struct walked *c)
 {
-	struct collected *c = arg;
-
-	if (c->n < ARRAY_LEN(c->m))
-		c->m[c->n] = *m;
-	c->n++;
-	return c->n == c->fail_at ? err_new(ERR_CANCELLED, "enough") : NULL;
-}
-
-static struct err *walk(struct tables *t, uint64_t cr3, uint64_t cr4, uint64_t efer, struct collected *c)
-{
-	struct phys_reader mem = { read_tables, t };
+	struct phys_reader mem = page_tables_reader(t);
 	struct regs *regs = vcpu(CR0_ON, cr3, cr4, efer);
-	struct err *e = arch_x86_64.walk(regs, &mem, collect, c);
+	struct err *e = arch_x86_64.walk(regs, &mem, walked_add, c);
 
 	regs_destroy(regs);
 	return e;
 }
 
-static void assert_walk(struct tables *t, uint64_t cr3, uint64_t cr4, uint64_t efer,
+static void assert_walk(struct page_tables *t, uint64_t cr3, uint64_t cr4, uint64_t efer,
 			const struct mapping *want, size_t n)
 {
-	struct collected c = { 0 };
+	struct walked c = { 0 };
 
 	ck_assert_ptr_null(walk(t, cr3, cr4, efer, &c));
 	for (size_t i = 0; i < n && i < c.n; i++)
@@ -383,7 +315,7 @@ START_TEST(walk_4level)
 		{ 0xffff800000000000, 0x80000000, 0x40000000, ALL },
 		{ 0xffffffffc0000000, 0x40000000, 0x40000000, ALL }, /* its end is 2^64 */
 	};
-	struct tables *t = tables_create();
+	struct page_tables *t = page_tables_create();
 
 	poke(t, 0x1000, 0x2000 | RWU, 8);
 	poke(t, 0x1000 + 255 * 8, 0x5000 | RWU, 8);
@@ -411,7 +343,7 @@ START_TEST(walk_5level)
 		{ 0x00ff800000000000, 0x40000000, 0x40000000, ALL },
 		{ 0xff00000000000000, 0x80000000, 0x40000000, ALL },
 	};
-	struct tables *t = tables_create();
+	struct page_tables *t = page_tables_create();
 
 	poke(t, 0x1000 + 255 * 8, 0x2000 | RWU, 8);
 	poke(t, 0x1000 + 256 * 8, 0x3000 | RWU, 8);
@@ -430,7 +362,7 @@ START_TEST(walk_pae)
 		{ 0x3fe00000, 0x200000, 0x400000, ALL }, /* merged across PDPTEs */
 		{ 0xc0000000, 0x7000, 0x1000, MAPPING_EXECUTABLE },
 	};
-	struct tables *t = tables_create();
+	struct page_tables *t = page_tables_create();
 
 	poke(t, 0x1020, 0x2000 | P, 8);
 	poke(t, 0x1028, 0x3000 | P, 8);
@@ -451,7 +383,7 @@ START_TEST(walk_32bit)
 		{ 0x400000, 0xfd00800000, 0x400000, ALL }, /* PSE-36 has bits 39:32 only */
 		{ 0xfffff000, 0xfedcb000, 0x1000, MAPPING_WRITABLE | MAPPING_EXECUTABLE },
 	};
-	struct tables *t = tables_create();
+	struct page_tables *t = page_tables_create();
 
 	poke(t, 0x1000 + 4, 0x00800000 | 0xfd << 13 | 1 << 21 | PS | RWU, 4);
 	poke(t, 0x1000 + 1023 * 4, 0x2000 | P | RW, 4);
@@ -472,7 +404,7 @@ START_TEST(walk_recursive_entry)
 		{ window | 510ull << 30 | 510ull << 21, 0x2000, 0x1000, ALL },
 		{ window | 510ull << 30 | 510ull << 21 | 510ull << 12, 0x1000, 0x1000, ALL },
 	};
-	struct tables *t = tables_create();
+	struct page_tables *t = page_tables_create();
 
 	poke(t, 0x1000, 0x2000 | RWU, 8);
 	poke(t, 0x1000 + 510 * 8, 0x1000 | RWU, 8);
@@ -487,8 +419,8 @@ END_TEST
 /* Every entry refers to its own table: 2^45 pages, each the table itself. */
 START_TEST(walk_ends_on_hostile_tables)
 {
-	struct tables *t = tables_create();
-	struct collected c = { 0 };
+	struct page_tables *t = page_tables_create();
+	struct walked c = { 0 };
 
 	for (unsigned i = 0; i < 512; i++)
 		poke(t, 0x1000 + i * 8, 0x1000 | RWU, 8);
@@ -503,8 +435,8 @@ END_TEST
 START_TEST(walk_without_paging_or_tables)
 {
 	struct regs *regs = vcpu(X86_CR0_PE, 0, 0, 0);
-	struct phys_reader mem = { read_tables, NULL };
-	struct tables *t = tables_create();
+	struct phys_reader mem = { NULL, NULL };
+	struct page_tables *t = page_tables_create();
 
 	ck_assert_ptr_null(arch_x86_64.walk(regs, &mem, NULL, NULL));
 	assert_walk(t, 0x1000, CR4_4, LONG, NULL, 0);
@@ -515,8 +447,8 @@ END_TEST
 
 START_TEST(walk_ends_with_the_callbacks_error)
 {
-	struct tables *t = tables_create();
-	struct collected c = { .fail_at = _i + 1 };
+	struct page_tables *t = page_tables_create();
+	struct walked c = { .fail_at = _i + 1 };
 	struct err *e;
 
 	poke(t, 0x1000, 0x2000 | RWU, 8);
@@ -1154,16 +1086,11 @@ static TCase *table_tests(void)
 int main(void)
 {
 	Suite *s = suite_create("x86_64");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, translate_tests());
 	suite_add_tcase(s, walk_tests());
 	suite_add_tcase(s, state_tests());
 	suite_add_tcase(s, note_tests());
 	suite_add_tcase(s, table_tests());
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -2,6 +2,7 @@
 #include "tests/page_tables.h"
 
 #include <assert.h>
+#include <check.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -47,6 +48,14 @@ static struct err *read_pages(void *ctx, uint64_t gpa, void *ret, size_t bytes)
 struct phys_reader page_tables_reader(struct page_tables *t)
 {
 	return (struct phys_reader){ read_pages, t };
+}
+
+void assert_mapping(const struct mapping *got, const struct mapping *want, const char *name)
+{
+	ck_assert_msg(got->gva == want->gva && got->gpa == want->gpa && got->bytes == want->bytes &&
+			      got->flags == want->flags,
+		      "%s: gva %#llx gpa %#llx bytes %#llx flags %u", name, (unsigned long long)got->gva,
+		      (unsigned long long)got->gpa, (unsigned long long)got->bytes, got->flags);
 }
 
 struct err *walked_add(void *arg, const struct mapping *m)

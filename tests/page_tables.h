@@ -28,6 +28,9 @@ void page_tables_poke(struct page_tables *t, uint64_t at, uint64_t value, size_t
 /* Counts what it is asked for in reads; a read of other than these pages is ERR_UNMAPPED. */
 struct phys_reader page_tables_reader(struct page_tables *t);
 
+/* Every field is as wanted; name is of the case. */
+void assert_mapping(const struct mapping *got, const struct mapping *want, const char *name);
+
 /* What a walk handed out. */
 struct walked {
 	struct mapping m[16]; /* the first of them */

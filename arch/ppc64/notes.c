@@ -4,7 +4,9 @@
 #include <elf.h>
 
 #define REG(offset, bytes, row) { (offset), (bytes), NOTE_REG, PPC64_##row, 0, NULL }
+#define NONZERO(offset, bytes, row) { (offset), (bytes), NOTE_NONZERO, PPC64_##row, 0, NULL }
 #define NTH(base, bytes, first, n) { (base) + (bytes) * (n), (bytes), NOTE_REG, PPC64_##first + (n), 0, NULL }
+#define MARKED(offset, bytes, row, unknown) { (offset), (bytes), NOTE_REG, PPC64_##row, (unknown), NULL }
 #define PID(offset) { (offset), 4, NOTE_PID, 0, 0, NULL }
 
 #define EACH_OF_32(base, bytes, first) \
@@ -35,7 +37,7 @@ static const struct note_field PRSTATUS_FIELDS[] = {
 	REG(400, 8, LR),
 	REG(408, 8, XER),
 	REG(416, 8, CR),
-	REG(432, 8, TRAP),
+	NONZERO(432, 8, TRAP), /* 0 is no interrupt's; QEMU and we write it */
 	REG(440, 8, DAR),
 	REG(448, 8, DSISR),
 };
@@ -93,7 +95,29 @@ static const struct note_desc VSX = {
 	.needs_reg = PPC64_VS0H,
 };
 
-static const struct note_desc *const THREAD[] = { &PRSTATUS, &FPREGSET, &VMX, &VSX };
+/*
+ * What address translation needs, of which Linux has no note: QEMU's on x86_64
+ * and Linux's CTRS on s390x are for the same. All bits set: not known. Readers
+ * go by the owner, or pass over type 0.
+ */
+static const struct note_field MMU_FIELDS[] = {
+	REG(0, 8, PID),
+	MARKED(8, 8, LPCR, UINT64_MAX),
+	MARKED(16, 8, PTCR, UINT64_MAX),
+	MARKED(24, 8, HRMOR, UINT64_MAX),
+	MARKED(32, 8, PRTB, UINT64_MAX),
+};
+
+static const struct note_desc MMU = {
+	.owner = "vmgdbserver",
+	.type = 0,
+	.bytes = 40,
+	.fields = MMU_FIELDS,
+	.n_fields = ARRAY_LEN(MMU_FIELDS),
+	.needs_reg = PPC64_PID,
+};
+
+static const struct note_desc *const THREAD[] = { &PRSTATUS, &FPREGSET, &VMX, &VSX, &MMU };
 static const struct note_group GROUPS[] = { { THREAD, ARRAY_LEN(THREAD) } };
 
 const struct arch_machine ppc64_machines[1] = {

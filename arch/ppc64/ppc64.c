@@ -22,10 +22,30 @@ static uint32_t elf_flags(enum byte_order order)
 	return order == ORDER_LITTLE ? ELF_ABI_V2 : 0;
 }
 
+/* HID0[HILE], by the processor's version in PVR; 0 where it has no such bit. */
+static uint64_t hile_of(uint64_t pvr)
+{
+	switch (pvr >> 16) {
+	case 0x003f:            /* POWER7 */
+	case 0x004a ... 0x004d: /* POWER7+, POWER8E, POWER8NVL, POWER8 */
+		return 1ull << 44;
+	case 0x004e:            /* POWER9 */
+	case 0x0080:            /* Power10 */
+	case 0x0082:            /* Power11 */
+		return 1ull << 59;
+	default:
+		return 0;
+	}
+}
+
 static enum byte_order order_of(const struct regs *vcpu0)
 {
-	uint64_t lpcr;
+	bool is_hypervisor = regs_get_or(vcpu0, PPC64_MSR, 0) & PPC64_MSR_HV;
+	uint64_t hile = is_hypervisor ? hile_of(regs_get_or(vcpu0, PPC64_PVR, 0)) : 0;
+	uint64_t hid0, lpcr;
 
+	if (hile && regs_get(vcpu0, PPC64_HID0, &hid0))
+		return hid0 & hile ? ORDER_LITTLE : ORDER_BIG;
 	if (regs_get(vcpu0, PPC64_LPCR, &lpcr))
 		return lpcr & PPC64_LPCR_ILE ? ORDER_LITTLE : ORDER_BIG;
 	return regs_get_or(vcpu0, PPC64_MSR, 0) & PPC64_MSR_LE ? ORDER_LITTLE : ORDER_BIG;

@@ -6,9 +6,10 @@
 
 /*
  * 64-bit Power servers (Power ISA 2.06 and later), in both byte orders: the
- * guest is little-endian when it takes interrupts that way, LPCR[ILE] of vCPU 0.
- * Code of either order can run at any moment, firmware being big-endian;
- * MSR[LE] counts only where LPCR is not known.
+ * guest is little-endian when it takes interrupts that way. For vCPU 0 in
+ * hypervisor state HID0[HILE] tells that, else LPCR[ILE]. Code of either order can
+ * run at any moment, firmware being big-endian; MSR[LE] counts only where neither is
+ * known.
  */
 extern const struct arch arch_ppc64;
 
@@ -135,6 +136,7 @@ enum {
 
 #define PPC64_MSR_LE (1ull << 0)
 #define PPC64_MSR_DR (1ull << 4)
+#define PPC64_MSR_PR (1ull << 14)
 #define PPC64_MSR_HV (1ull << 60)
 #define PPC64_LPCR_ILE (1ull << 25)
 

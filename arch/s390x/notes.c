@@ -6,7 +6,7 @@
 #define REG(offset, bytes, row) { (offset), (bytes), NOTE_REG, S390X_##row, 0, NULL }
 #define NTH(offset, stride, bytes, row, n) { (offset) + (stride) * (n), (bytes), NOTE_REG, S390X_##row + (n), 0, NULL }
 #define PID(offset) { (offset), 4, NOTE_PID, 0, 0, NULL }
-#define CONV(offset, bytes, conv) { (offset), (bytes), NOTE_CONV, 0, 0, (conv) }
+#define NONZERO(offset, bytes, row) { (offset), (bytes), NOTE_NONZERO, S390X_##row, 0, NULL }
 
 /* For registers numbered 0 to 15, one directly behind the other. */
 #define ALL_16(offset, bytes, row) \
@@ -31,36 +31,13 @@
 
 /* ---- PRSTATUS: struct elf_prstatus of Linux, with s390_regs at 112 ---- */
 
-static bool get_orig_r2(const struct regs *regs, uint8_t *ret, size_t bytes)
-{
-	uint64_t value;
-
-	if (!regs_get(regs, S390X_ORIG_R2, &value))
-		return false;
-	store_uint(ret, bytes, regs->order, value);
-	return true;
-}
-
-/* The notes of a whole machine have 0 there, be they Linux's, QEMU's or ours: no system call. */
-static void put_orig_r2(struct regs *regs, const uint8_t *from, size_t bytes)
-{
-	uint64_t value = load_uint(from, bytes, regs->order);
-
-	if (value)
-		regs_set(regs, S390X_ORIG_R2, value);
-	else
-		regs_forget(regs, S390X_ORIG_R2);
-}
-
-static const struct note_conv ORIG_R2 = { get_orig_r2, put_orig_r2 };
-
 static const struct note_field PRSTATUS_FIELDS[] = {
 	PID(32),
 	REG(112, 8, PSWM),
 	REG(120, 8, PSWA),
 	ALL_16(128, 8, R0),
 	ALL_16(256, 4, ACR0),
-	CONV(320, 8, &ORIG_R2),
+	NONZERO(320, 8, ORIG_R2), /* 0 in the notes of a whole machine, whoever wrote them */
 };
 NOTE(PRSTATUS, "CORE", NT_PRSTATUS, 336, PSWA);
 

@@ -31,6 +31,8 @@ const struct reg_feature s390x_features[S390X_N_FEATURES] = {
 #define NTH(row, n, name, bits, feature, type, group) \
 	[S390X_##row + n] = { name, bits, S390X_FEATURE_##feature, type, group }
 
+#define SINGLE(row, name, bits, feature, type, group) ROW(row, name, bits, feature, type, group),
+
 #define R(n) NTH(R0, n, "r" #n, 64, CORE, "uint64", "general")
 #define ACR(n) NTH(ACR0, n, "acr" #n, 32, ACR, "uint32", "access")
 #define F(n) NTH(F0, n, "f" #n, 64, FPR, "ieee_double", "float")
@@ -64,19 +66,7 @@ const struct reg_desc s390x_regs[S390X_N_REGS] = {
 	CR(0), CR(1), CR(2), CR(3), CR(4), CR(5), CR(6), CR(7),
 	CR(8), CR(9), CR(10), CR(11), CR(12), CR(13), CR(14), CR(15),
 
-	ROW(CKC, "ckc", 64, VIRT, "uint64", "system"),
-	ROW(CPUTM, "cputm", 64, VIRT, "uint64", "system"),
-	ROW(LAST_BREAK, "last_break", 64, VIRT, "code_ptr", "system"),
-	ROW(PREFIX, "prefix", 64, VIRT, "data_ptr", "system"),
-
-	ROW(PP, "pp", 64, VIRT_KVM, "uint64", "system"),
-	ROW(PFAULT_TOKEN, "pfault_token", 64, VIRT_KVM, "uint64", "system"),
-	ROW(PFAULT_SELECT, "pfault_select", 64, VIRT_KVM, "uint64", "system"),
-	ROW(PFAULT_COMPARE, "pfault_compare", 64, VIRT_KVM, "uint64", "system"),
-
-	ROW(ORIG_R2, "orig_r2", 64, LINUX, "uint64", "system"),
-
-	ROW(TODPR, "todpr", 32, SYSTEM, "uint32", "system"),
+	S390X_SINGLE_REGS(SINGLE)
 };
 
 /* The numbers that QEMU's stub gives them, the first three features' being gdb's too. */

@@ -7,6 +7,24 @@
 extern const struct arch arch_s390x;
 
 /*
+ * Registers of which there is one each: row, name, bits, feature, type, group.
+ * One more line is one more register.
+ */
+#define S390X_SINGLE_REGS(X) \
+	X(CKC, "ckc", 64, VIRT, "uint64", "system") /* clock comparator, in TOD-clock units */ \
+	X(CPUTM, "cputm", 64, VIRT, "uint64", "system") /* the CPU timer, in the same units */ \
+	X(LAST_BREAK, "last_break", 64, VIRT, "code_ptr", "system") /* breaking-event address */ \
+	X(PREFIX, "prefix", 64, VIRT, "data_ptr", "system") \
+	X(PP, "pp", 64, VIRT_KVM, "uint64", "system") /* the program parameter */ \
+	X(PFAULT_TOKEN, "pfault_token", 64, VIRT_KVM, "uint64", "system") \
+	X(PFAULT_SELECT, "pfault_select", 64, VIRT_KVM, "uint64", "system") \
+	X(PFAULT_COMPARE, "pfault_compare", 64, VIRT_KVM, "uint64", "system") \
+	X(ORIG_R2, "orig_r2", 64, LINUX, "uint64", "system") /* of a core of a program; no vCPU has it */ \
+	X(TODPR, "todpr", 32, SYSTEM, "uint32", "system") /* the TOD programmable register */
+
+#define S390X_SINGLE_ROW(row, name, bits, feature, type, group) S390X_##row,
+
+/*
  * The register rows. Features, names and, up to S390X_CR15, numbers are those
  * of QEMU's stub, which are gdb's own where gdb knows the feature.
  */
@@ -21,14 +39,7 @@ enum s390x_reg {
 	S390X_GS_RESERVED, S390X_GSD, S390X_GSSM, S390X_GSEPLA, /* the guarded-storage control block */
 	S390X_CR0, S390X_CR15 = S390X_CR0 + 15,
 
-	S390X_CKC, /* clock comparator, in TOD-clock units as the CPU timer is */
-	S390X_CPUTM,
-	S390X_LAST_BREAK, /* the breaking-event-address register */
-	S390X_PREFIX,
-	S390X_PP, /* the program parameter */
-	S390X_PFAULT_TOKEN, S390X_PFAULT_SELECT, S390X_PFAULT_COMPARE,
-	S390X_ORIG_R2, /* no vCPU has it, but a core of a program may */
-	S390X_TODPR,
+	S390X_SINGLE_REGS(S390X_SINGLE_ROW)
 	S390X_N_REGS
 };
 

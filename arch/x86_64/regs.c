@@ -55,17 +55,12 @@ const struct reg_feature x86_64_features[X86_N_FEATURES] = {
 };
 
 #define GENERAL(row, name, type) [row] = { name, 64, X86_FEATURE_CORE, type, "general" }
-#define SELECTOR(row, name, feature) [row] = { name, 32, feature, "int32", "segment" }
+#define SELECTOR(row, name) [row] = { name, 32, X86_FEATURE_CORE, "int32", "segment" }
 #define ST(n) [X86_ST0 + n] = { "st" #n, 80, X86_FEATURE_CORE, "i387_ext", "float" }
 #define X87(row, name) [row] = { name, 32, X86_FEATURE_CORE, "int", "float" }
 #define XMM(n) [X86_XMM0 + n] = { "xmm" #n, 128, X86_FEATURE_SSE, "vec128", "vector" }
 #define YMMH(n) [X86_YMM0H + n] = { "ymm" #n "h", 128, X86_FEATURE_AVX, "uint128", "vector" }
-#define SYSTEM(row, name, bits, type, group) [row] = { name, bits, X86_FEATURE_SYSTEM, type, group }
-#define CONTROL(row, name, type) SYSTEM(row, name, 64, type, "control")
-#define MSR(row, name, type) SYSTEM(row, name, 64, type, "msr")
-#define BASE(row, name) SYSTEM(row, name "_base", 64, "int64", "segment")
-#define LIMIT(row, name) SYSTEM(row, name "_limit", 32, "uint32", "segment")
-#define ATTR(row, name) SYSTEM(row, name "_attr", 32, "x86_64_attr", "segment")
+#define SYSTEM(row, name, bits, type, group) [X86_##row] = { name, bits, X86_FEATURE_SYSTEM, type, group },
 
 const struct reg_desc x86_64_regs[X86_N_REGS] = {
 	GENERAL(X86_RAX, "rax", "int64"),
@@ -86,12 +81,12 @@ const struct reg_desc x86_64_regs[X86_N_REGS] = {
 	GENERAL(X86_R15, "r15", "int64"),
 	GENERAL(X86_RIP, "rip", "code_ptr"),
 	[X86_EFLAGS] = { "eflags", 32, X86_FEATURE_CORE, "i386_eflags", "general" },
-	SELECTOR(X86_CS, "cs", X86_FEATURE_CORE),
-	SELECTOR(X86_SS, "ss", X86_FEATURE_CORE),
-	SELECTOR(X86_DS, "ds", X86_FEATURE_CORE),
-	SELECTOR(X86_ES, "es", X86_FEATURE_CORE),
-	SELECTOR(X86_FS, "fs", X86_FEATURE_CORE),
-	SELECTOR(X86_GS, "gs", X86_FEATURE_CORE),
+	SELECTOR(X86_CS, "cs"),
+	SELECTOR(X86_SS, "ss"),
+	SELECTOR(X86_DS, "ds"),
+	SELECTOR(X86_ES, "es"),
+	SELECTOR(X86_FS, "fs"),
+	SELECTOR(X86_GS, "gs"),
 	ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7),
 	X87(X86_FCTRL, "fctrl"),
 	X87(X86_FSTAT, "fstat"),
@@ -114,42 +109,7 @@ const struct reg_desc x86_64_regs[X86_N_REGS] = {
 	YMMH(0), YMMH(1), YMMH(2), YMMH(3), YMMH(4), YMMH(5), YMMH(6), YMMH(7),
 	YMMH(8), YMMH(9), YMMH(10), YMMH(11), YMMH(12), YMMH(13), YMMH(14), YMMH(15),
 
-	CONTROL(X86_CR0, "cr0", "x86_64_cr0"),
-	CONTROL(X86_CR2, "cr2", "int64"),
-	CONTROL(X86_CR3, "cr3", "int64"),
-	CONTROL(X86_CR4, "cr4", "x86_64_cr4"),
-	CONTROL(X86_CR8, "cr8", "int64"),
-	MSR(X86_EFER, "efer", "x86_64_efer"),
-	MSR(X86_APIC_BASE, "apic_base", "int64"),
-	MSR(X86_PAT, "pat", "int64"),
-	MSR(X86_TSC_AUX, "tsc_aux", "int64"),
-	MSR(X86_K_GS_BASE, "k_gs_base", "int64"),
-	MSR(X86_STAR, "star", "int64"),
-	MSR(X86_LSTAR, "lstar", "code_ptr"),
-	MSR(X86_CSTAR, "cstar", "code_ptr"),
-	MSR(X86_FMASK, "fmask", "int64"),
-	MSR(X86_SYSENTER_CS, "sysenter_cs", "int64"),
-	MSR(X86_SYSENTER_ESP, "sysenter_esp", "data_ptr"),
-	MSR(X86_SYSENTER_EIP, "sysenter_eip", "code_ptr"),
-
-	BASE(X86_CS_BASE, "cs"), LIMIT(X86_CS_LIMIT, "cs"), ATTR(X86_CS_ATTR, "cs"),
-	BASE(X86_DS_BASE, "ds"), LIMIT(X86_DS_LIMIT, "ds"), ATTR(X86_DS_ATTR, "ds"),
-	BASE(X86_ES_BASE, "es"), LIMIT(X86_ES_LIMIT, "es"), ATTR(X86_ES_ATTR, "es"),
-	LIMIT(X86_FS_LIMIT, "fs"), ATTR(X86_FS_ATTR, "fs"),
-	LIMIT(X86_GS_LIMIT, "gs"), ATTR(X86_GS_ATTR, "gs"),
-	BASE(X86_SS_BASE, "ss"), LIMIT(X86_SS_LIMIT, "ss"), ATTR(X86_SS_ATTR, "ss"),
-	SELECTOR(X86_LDTR, "ldtr", X86_FEATURE_SYSTEM),
-	BASE(X86_LDTR_BASE, "ldtr"), LIMIT(X86_LDTR_LIMIT, "ldtr"), ATTR(X86_LDTR_ATTR, "ldtr"),
-	SELECTOR(X86_TR, "tr", X86_FEATURE_SYSTEM),
-	BASE(X86_TR_BASE, "tr"), LIMIT(X86_TR_LIMIT, "tr"), ATTR(X86_TR_ATTR, "tr"),
-	BASE(X86_GDTR_BASE, "gdtr"), LIMIT(X86_GDTR_LIMIT, "gdtr"),
-	BASE(X86_IDTR_BASE, "idtr"), LIMIT(X86_IDTR_LIMIT, "idtr"),
-	CONTROL(X86_DR0, "dr0", "int64"),
-	CONTROL(X86_DR1, "dr1", "int64"),
-	CONTROL(X86_DR2, "dr2", "int64"),
-	CONTROL(X86_DR3, "dr3", "int64"),
-	CONTROL(X86_DR6, "dr6", "int64"),
-	CONTROL(X86_DR7, "dr7", "int64"),
+	X86_SYSTEM_REGS(SYSTEM)
 };
 
 const struct x86_64_segment_rows x86_64_segments[X86_N_SEGMENTS] = {

@@ -7,6 +7,65 @@
 extern const struct arch arch_x86_64;
 
 /*
+ * What no feature of gdb's has: row, name, bits, type, group. The *_ATTR are in
+ * the form of x86_64_attr_pack(). One more line is one more register.
+ */
+#define X86_SYSTEM_REGS(X) \
+	X(CR0, "cr0", 64, "x86_64_cr0", "control") \
+	X(CR2, "cr2", 64, "int64", "control") \
+	X(CR3, "cr3", 64, "int64", "control") \
+	X(CR4, "cr4", 64, "x86_64_cr4", "control") \
+	X(CR8, "cr8", 64, "int64", "control") \
+	X(EFER, "efer", 64, "x86_64_efer", "msr") \
+	X(APIC_BASE, "apic_base", 64, "int64", "msr") \
+	X(PAT, "pat", 64, "int64", "msr") \
+	X(TSC_AUX, "tsc_aux", 64, "int64", "msr") \
+	X(K_GS_BASE, "k_gs_base", 64, "int64", "msr") \
+	X(STAR, "star", 64, "int64", "msr") \
+	X(LSTAR, "lstar", 64, "code_ptr", "msr") \
+	X(CSTAR, "cstar", 64, "code_ptr", "msr") \
+	X(FMASK, "fmask", 64, "int64", "msr") \
+	X(SYSENTER_CS, "sysenter_cs", 64, "int64", "msr") \
+	X(SYSENTER_ESP, "sysenter_esp", 64, "data_ptr", "msr") \
+	X(SYSENTER_EIP, "sysenter_eip", 64, "code_ptr", "msr") \
+	X(CS_BASE, "cs_base", 64, "int64", "segment") \
+	X(CS_LIMIT, "cs_limit", 32, "uint32", "segment") \
+	X(CS_ATTR, "cs_attr", 32, "x86_64_attr", "segment") \
+	X(DS_BASE, "ds_base", 64, "int64", "segment") \
+	X(DS_LIMIT, "ds_limit", 32, "uint32", "segment") \
+	X(DS_ATTR, "ds_attr", 32, "x86_64_attr", "segment") \
+	X(ES_BASE, "es_base", 64, "int64", "segment") \
+	X(ES_LIMIT, "es_limit", 32, "uint32", "segment") \
+	X(ES_ATTR, "es_attr", 32, "x86_64_attr", "segment") \
+	X(FS_LIMIT, "fs_limit", 32, "uint32", "segment") \
+	X(FS_ATTR, "fs_attr", 32, "x86_64_attr", "segment") \
+	X(GS_LIMIT, "gs_limit", 32, "uint32", "segment") \
+	X(GS_ATTR, "gs_attr", 32, "x86_64_attr", "segment") \
+	X(SS_BASE, "ss_base", 64, "int64", "segment") \
+	X(SS_LIMIT, "ss_limit", 32, "uint32", "segment") \
+	X(SS_ATTR, "ss_attr", 32, "x86_64_attr", "segment") \
+	X(LDTR, "ldtr", 32, "int32", "segment") \
+	X(LDTR_BASE, "ldtr_base", 64, "int64", "segment") \
+	X(LDTR_LIMIT, "ldtr_limit", 32, "uint32", "segment") \
+	X(LDTR_ATTR, "ldtr_attr", 32, "x86_64_attr", "segment") \
+	X(TR, "tr", 32, "int32", "segment") \
+	X(TR_BASE, "tr_base", 64, "int64", "segment") \
+	X(TR_LIMIT, "tr_limit", 32, "uint32", "segment") \
+	X(TR_ATTR, "tr_attr", 32, "x86_64_attr", "segment") \
+	X(GDTR_BASE, "gdtr_base", 64, "int64", "segment") \
+	X(GDTR_LIMIT, "gdtr_limit", 32, "uint32", "segment") \
+	X(IDTR_BASE, "idtr_base", 64, "int64", "segment") \
+	X(IDTR_LIMIT, "idtr_limit", 32, "uint32", "segment") \
+	X(DR0, "dr0", 64, "int64", "control") \
+	X(DR1, "dr1", 64, "int64", "control") \
+	X(DR2, "dr2", 64, "int64", "control") \
+	X(DR3, "dr3", 64, "int64", "control") \
+	X(DR6, "dr6", 64, "int64", "control") \
+	X(DR7, "dr7", 64, "int64", "control")
+
+#define X86_SYSTEM_ROW(row, name, bits, type, group) X86_##row,
+
+/*
  * The register rows. The layout is the 64-bit one whatever mode the vCPU is
  * in. Up to X86_YMM15H the order and the names are gdb's own.
  */
@@ -25,21 +84,7 @@ enum x86_64_reg {
 	X86_FS_BASE, X86_GS_BASE,
 	X86_YMM0H, X86_YMM15H = X86_YMM0H + 15, /* unknown where the guest has no AVX */
 
-	X86_CR0, X86_CR2, X86_CR3, X86_CR4, X86_CR8,
-	X86_EFER, X86_APIC_BASE, X86_PAT, X86_TSC_AUX,
-	X86_K_GS_BASE, X86_STAR, X86_LSTAR, X86_CSTAR, X86_FMASK,
-	X86_SYSENTER_CS, X86_SYSENTER_ESP, X86_SYSENTER_EIP,
-	X86_CS_BASE, X86_CS_LIMIT, X86_CS_ATTR, /* *_ATTR: x86_64_attr_pack() */
-	X86_DS_BASE, X86_DS_LIMIT, X86_DS_ATTR,
-	X86_ES_BASE, X86_ES_LIMIT, X86_ES_ATTR,
-	X86_FS_LIMIT, X86_FS_ATTR,
-	X86_GS_LIMIT, X86_GS_ATTR,
-	X86_SS_BASE, X86_SS_LIMIT, X86_SS_ATTR,
-	X86_LDTR, X86_LDTR_BASE, X86_LDTR_LIMIT, X86_LDTR_ATTR,
-	X86_TR, X86_TR_BASE, X86_TR_LIMIT, X86_TR_ATTR,
-	X86_GDTR_BASE, X86_GDTR_LIMIT,
-	X86_IDTR_BASE, X86_IDTR_LIMIT,
-	X86_DR0, X86_DR1, X86_DR2, X86_DR3, X86_DR6, X86_DR7,
+	X86_SYSTEM_REGS(X86_SYSTEM_ROW)
 	X86_N_REGS
 };
 
