@@ -67,7 +67,7 @@ static struct err *index_types(struct btf *b, const char *at, uint64_t bytes)
 		int64_t tail = bytes < sizeof(*t) ? -1 : tail_bytes(t);
 
 		if (tail < 0 || (uint64_t)tail > bytes - sizeof(*t))
-			return err_new(ERR_INVALID, "type %u of the kernel's BTF cannot be parsed",
+			return err_new(ERR_INVALID, "type %u of the BTF cannot be parsed",
 				       b->first_id + b->n_types);
 		if (b->n_types == cap) {
 			cap = cap ? 2 * cap : 4096;
@@ -80,20 +80,38 @@ static struct err *index_types(struct btf *b, const char *at, uint64_t bytes)
 	return NULL;
 }
 
+/* Whole words, as all of a header behind its first and all of the types are. */
+static void swap_words(char *at, uint64_t bytes)
+{
+	for (uint32_t *word = (uint32_t *)at; bytes >= sizeof(*word); bytes -= sizeof(*word), word++)
+		*word = __builtin_bswap32(*word);
+}
+
+static bool is_section(uint64_t offset, uint64_t length, uint64_t body)
+{
+	return offset <= body && length <= body - offset;
+}
+
 static struct err *parse(struct btf *b, uint64_t bytes)
 {
-	const struct btf_header *h = (const struct btf_header *)b->data;
-	uint64_t body;
+	struct btf_header *h = (struct btf_header *)b->data;
+	bool swapped = bytes >= sizeof(*h) && h->magic == __builtin_bswap16(BTF_MAGIC);
 
+	if (swapped) {
+		h->magic = BTF_MAGIC;
+		swap_words((char *)&h->hdr_len, sizeof(*h) - offsetof(struct btf_header, hdr_len));
+	}
 	if (bytes < sizeof(*h) || h->magic != BTF_MAGIC || h->hdr_len < sizeof(*h) || h->hdr_len > bytes)
 		return err_new(ERR_INVALID, "it has no BTF header");
-	body = bytes - h->hdr_len;
-	if (h->type_off > body || h->type_len > body - h->type_off || h->type_off % 4 || h->hdr_len % 4 ||
-	    h->str_off > body || h->str_len > body - h->str_off || !h->str_len ||
-	    b->data[h->hdr_len + h->str_off + h->str_len - 1])
+	if (!is_section(h->type_off, h->type_len, bytes - h->hdr_len) || h->type_off % 4 || h->hdr_len % 4 ||
+	    !is_section(h->str_off, h->str_len, bytes - h->hdr_len) || !h->str_len)
 		return err_new(ERR_INVALID, "its BTF sections lie outside of it");
+	if (swapped)
+		swap_words(b->data + h->hdr_len + h->type_off, h->type_len);
 	b->strings = b->data + h->hdr_len + h->str_off;
 	b->n_strings = h->str_len;
+	if (b->strings[b->n_strings - 1])
+		return err_new(ERR_INVALID, "its last string has no end");
 	b->first_id = b->base ? b->base->first_id + b->base->n_types : 1;
 	b->first_string = b->base ? b->base->first_string + b->base->n_strings : 0;
 	return index_types(b, b->data + h->hdr_len + h->type_off, h->type_len);

@@ -9,8 +9,8 @@
 #include "base/err.h"
 
 /*
- * The running kernel's type information (BTF, include/uapi/linux/btf.h), as
- * far as offsets of members go.
+ * A kernel's type information (BTF, include/uapi/linux/btf.h), as far as offsets
+ * of members go: the host's own, or a guest's, which may have the other byte order.
  */
 struct btf;
 
@@ -19,7 +19,7 @@ struct btf;
  * BTF continues, borrowed for its life; else NULL.
  */
 struct err *btf_open(const char *path, const struct btf *base, struct btf **ret) MUST_CHECK;
-/* The same from memory, which is copied. */
+/* The same from memory, which is copied. Its magic number tells its byte order; a base has the same. */
 struct err *btf_parse(const void *data, size_t bytes, const struct btf *base, struct btf **ret) MUST_CHECK;
 void btf_close(struct btf *b); /* takes NULL */
 

@@ -44,7 +44,7 @@ static void take_pids(struct guest_image *img, struct guest *g)
 
 	for (unsigned i = 0; i < img->n_vcpus; i++) {
 		uint32_t pid = 0;
-		bool known = g->ops->vcpu_pid && g->ops->vcpu_pid(g, i, &pid);
+		bool known = g->ops->vcpu_pid && g->ops->vcpu_pid(g, i, &pid) && pid;
 		struct err *e = known ? NULL : os_vcpu_pid(g, i, &pid);
 
 		if (e || !pid || pid_is_taken(img, i, pid)) {

@@ -33,6 +33,23 @@ struct err *os_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret)
 	return HAS(g, vcpu_pid) ? g->os->ops->vcpu_pid(g->os, vcpu, ret) : unknown("the running task");
 }
 
+struct err *os_symbol(struct guest *g, const char *name, uint64_t *ret)
+{
+	return HAS(g, symbol) ? g->os->ops->symbol(g->os, name, ret) : unknown("the kernel's table of symbols");
+}
+
+struct err *os_symbol_at(struct guest *g, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset)
+{
+	if (HAS(g, symbol_at))
+		return g->os->ops->symbol_at(g->os, gva, ret_name, ret_offset);
+	return unknown("the kernel's table of symbols");
+}
+
+struct err *os_describe(struct guest *g, struct buf *out)
+{
+	return HAS(g, describe) ? g->os->ops->describe(g->os, out) : unknown("what the guest runs");
+}
+
 void os_enrich_regs(struct guest *g, struct regs *regs)
 {
 	if (HAS(g, enrich_regs))

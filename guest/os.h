@@ -33,8 +33,21 @@ struct os_ops {
 	 */
 	struct err *(*kernel_map)(struct os *os, struct mapping **ret, size_t *ret_n);
 
-	/* The pid of the task that a vCPU runs. */
+	/* The pid of the task that a vCPU runs: the thread's own; 0 while it is idle. */
 	struct err *(*vcpu_pid)(struct os *os, unsigned vcpu, uint32_t *ret);
+
+	/*
+	 * The run-time address of one of the kernel's symbols, modules left out; of a
+	 * variable that each CPU has, what the kernel's own table says of it. _stext is
+	 * told at once, without a search of RAM.
+	 * ERR_UNKNOWN: none of that name, or the kernel has no table that is understood.
+	 */
+	struct err *(*symbol)(struct os *os, const char *name, uint64_t *ret);
+	/* The symbol that covers gva: appends its name; ret_offset: bytes behind its start. */
+	struct err *(*symbol_at)(struct os *os, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset);
+
+	/* Appends lines "What: value" for `info linux`. */
+	struct err *(*describe)(struct os *os, struct buf *out);
 
 	/*
 	 * Adds to what a backend read of a vCPU that which only memory tells. Called
@@ -58,6 +71,9 @@ struct err *os_slide(struct guest *g, uint64_t *ret) MUST_CHECK;
 struct err *os_vmcoreinfo(struct guest *g, const char **ret, size_t *ret_bytes) MUST_CHECK;
 struct err *os_kernel_map(struct guest *g, struct mapping **ret, size_t *ret_n) MUST_CHECK;
 struct err *os_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret) MUST_CHECK;
+struct err *os_symbol(struct guest *g, const char *name, uint64_t *ret) MUST_CHECK;
+struct err *os_symbol_at(struct guest *g, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset) MUST_CHECK;
+struct err *os_describe(struct guest *g, struct buf *out) MUST_CHECK;
 void os_enrich_regs(struct guest *g, struct regs *regs);
 
 #endif

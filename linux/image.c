@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "linux/image.h"
 
+#include <inttypes.h>
+
 #include "base/alloc.h"
 
 bool linux_translate(struct guest *g, const struct regs *regs, uint64_t gva, struct mapping *ret)
@@ -10,6 +12,37 @@ bool linux_translate(struct guest *g, const struct regs *regs, uint64_t gva, str
 
 	err_destroy(e);
 	return !e;
+}
+
+struct err *linux_read(struct guest *g, const struct regs *regs, uint64_t gva, void *ret, size_t bytes)
+{
+	struct phys_reader mem = guest_phys_reader(g);
+	uint8_t *to = ret;
+
+	while (bytes) {
+		struct mapping m;
+		struct err *e = g->arch->translate(regs, &mem, gva, &m);
+		size_t n = e ? 0 : (size_t)MIN((uint64_t)bytes - 1, m.bytes - 1 - (gva - m.gva)) + 1;
+
+		if (!e)
+			e = mem.read(mem.ctx, m.gpa + (gva - m.gva), to, n);
+		if (e)
+			return err_prefix(e, "0x%" PRIx64, gva);
+		gva += n;
+		to += n;
+		bytes -= n;
+	}
+	return NULL;
+}
+
+struct err *linux_read_uint(struct guest *g, const struct regs *regs, uint64_t gva, size_t bytes, uint64_t *ret)
+{
+	uint8_t value[sizeof(*ret)];
+	struct err *e = linux_read(g, regs, gva, value, bytes);
+
+	if (!e)
+		*ret = load_uint(value, bytes, g->order);
+	return e;
 }
 
 bool linux_read_phys(struct guest *g, uint64_t gpa, size_t bytes, uint64_t *ret)

@@ -19,6 +19,8 @@ struct pieces {
 	size_t n, cap;
 };
 
+struct linux_kernel; /* kernel.h */
+
 /* What differs from architecture to architecture. */
 struct linux_arch {
 	const char *name; /* of the struct arch */
@@ -31,8 +33,8 @@ struct linux_arch {
 	bool (*note_gpa)(struct guest *g, const struct linux_image *img, uint64_t *ret);
 	/* Pieces in any order; as os_ops.kernel_map for the rest. */
 	struct err *(*kernel_map)(struct guest *g, const struct linux_image *img, struct pieces *ret);
-	/* False when it is not known; vcpu is one of a guest with this image. NULL: never known. */
-	bool (*pid)(struct guest *g, const struct regs *vcpu, uint32_t *ret);
+	/* Of the task that a vCPU runs, 0 when it is idle; false when it is not known. */
+	bool (*pid)(struct linux_kernel *k, const struct regs *vcpu, uint32_t *ret);
 	/* As os_ops.enrich_regs; NULL: registers tell all. *memo is 0 at first, and kept from stop to stop. */
 	void (*enrich_regs)(struct guest *g, struct regs *regs, uint64_t *memo);
 };
@@ -43,6 +45,12 @@ extern const struct linux_arch linux_ppc64, linux_s390x, linux_x86_64;
 
 /* False when these registers' page tables do not map gva. */
 bool linux_translate(struct guest *g, const struct regs *regs, uint64_t gva, struct mapping *ret);
+
+/* All bytes at gva as these registers' page tables map them, or an error that names the address. */
+struct err *linux_read(struct guest *g, const struct regs *regs, uint64_t gva, void *ret, size_t bytes) MUST_CHECK;
+/* An integer of up to 8 bytes in guest byte order. */
+struct err *linux_read_uint(struct guest *g, const struct regs *regs, uint64_t gva, size_t bytes,
+			    uint64_t *ret) MUST_CHECK;
 
 /* An integer of up to 8 bytes in guest byte order; false where there is no memory. */
 bool linux_read_phys(struct guest *g, uint64_t gpa, size_t bytes, uint64_t *ret);

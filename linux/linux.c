@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "linux/linux.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "linux/image.h"
+#include "linux/describe.h"
+#include "linux/kallsyms.h"
+#include "linux/kernel.h"
 #include "linux/vmcoreinfo.h"
 
 static const struct linux_arch *const ARCHES[] = {
@@ -23,6 +26,8 @@ struct linux_os {
 	struct linux_image image;      /* regs NULL: not found */
 	struct vmcoreinfo info;        /* the last found, current when searched */
 	bool has_info;
+	struct linux_kernel kernel;
+	bool in_use;                   /* kernel is that of this stop */
 	uint64_t memo; /* of arch->enrich_regs */
 };
 
@@ -30,7 +35,7 @@ static void forget(struct linux_os *l)
 {
 	regs_destroy(l->image.regs);
 	l->image = (struct linux_image){ 0 };
-	l->looked = l->searched = l->has_info = false;
+	l->looked = l->searched = l->has_info = l->in_use = false;
 	l->stops = l->os.guest->stops;
 }
 
@@ -148,16 +153,91 @@ static struct err *linux_kernel_map(struct os *os, struct mapping **ret, size_t 
 	return NULL;
 }
 
+/* The image is known. *ret_e says why there is no VMCOREINFO, NULL: there is one. */
+static struct linux_kernel *kernel_of(struct linux_os *l, struct err **ret_e)
+{
+	const char *text;
+	size_t bytes;
+
+	*ret_e = linux_vmcoreinfo(&l->os, &text, &bytes);
+	if (!l->in_use) {
+		kernel_use(&l->kernel, l->os.guest, &l->image, l->has_info ? &l->info : NULL);
+		l->in_use = l->searched;
+	}
+	return &l->kernel;
+}
+
 static struct err *linux_vcpu_pid(struct os *os, unsigned vcpu, uint32_t *ret)
+{
+	struct linux_os *l = os->priv;
+	struct linux_kernel *kernel;
+	const struct regs *regs;
+	struct err *e = image_of(os) ? guest_regs(os->guest, vcpu, &regs) : no_linux();
+
+	if (e)
+		return e;
+	kernel = kernel_of(l, &e);
+	err_destroy(e);
+	if (l->arch->pid(kernel, regs, ret))
+		return NULL;
+	return err_new(ERR_UNKNOWN, "the guest's memory does not tell which task vCPU %u runs", vcpu);
+}
+
+/* It is where the image starts, in every kernel of these architectures. */
+static bool is_start(const char *name)
+{
+	return !strcmp(name, "_text") || !strcmp(name, "_stext");
+}
+
+static struct err *linux_symbol(struct os *os, const char *name, uint64_t *ret)
 {
 	const struct linux_image *img = image_of(os);
 	struct linux_os *l = os->priv;
-	const struct regs *regs;
-	struct err *e = img ? guest_regs(os->guest, vcpu, &regs) : no_linux();
+	struct linux_kernel *kernel;
+	struct err *e;
 
-	if (e || (l->arch->pid && l->arch->pid(os->guest, regs, ret)))
-		return e;
-	return err_new(ERR_UNKNOWN, "the guest's memory does not tell which task vCPU %u runs", vcpu);
+	if (!img)
+		return no_linux();
+	if (is_start(name) && img->gva) {
+		*ret = img->gva;
+		return NULL;
+	}
+	kernel = kernel_of(l, &e);
+	return e ? e : kernel_symbol(kernel, name, ret);
+}
+
+static struct err *linux_symbol_at(struct os *os, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset)
+{
+	struct linux_os *l = os->priv;
+	const struct kallsyms *symbols;
+	struct linux_kernel *kernel;
+	struct err *e;
+
+	if (!image_of(os))
+		return no_linux();
+	kernel = kernel_of(l, &e);
+	if (!e)
+		e = kernel_symbols(kernel, &symbols);
+	if (!e && !kallsyms_at(symbols, gva, ret_name, ret_offset))
+		e = err_new(ERR_UNKNOWN, "no symbol of the guest's kernel covers 0x%" PRIx64, gva);
+	return e;
+}
+
+static struct err *linux_describe(struct os *os, struct buf *out)
+{
+	struct linux_os *l = os->priv;
+	struct linux_kernel *kernel;
+	uint64_t slide = 0;
+	struct err *e;
+
+	if (!image_of(os))
+		return no_linux();
+	kernel = kernel_of(l, &e);
+	if (!e)
+		e = linux_slide(os, &slide);
+	if (!e)
+		kernel_describe(kernel, slide, out);
+	return e;
 }
 
 static void linux_enrich_regs(struct os *os, struct regs *regs)
@@ -173,6 +253,7 @@ static void linux_destroy(struct os *os)
 	struct linux_os *l = os->priv;
 
 	regs_destroy(l->image.regs);
+	kernel_deinit(&l->kernel);
 	vmcoreinfo_deinit(&l->info);
 	free(l);
 }
@@ -185,6 +266,9 @@ static const struct os_ops linux_ops = {
 	.vmcoreinfo = linux_vmcoreinfo,
 	.kernel_map = linux_kernel_map,
 	.vcpu_pid = linux_vcpu_pid,
+	.symbol = linux_symbol,
+	.symbol_at = linux_symbol_at,
+	.describe = linux_describe,
 	.enrich_regs = linux_enrich_regs,
 };
 

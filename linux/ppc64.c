@@ -2,7 +2,7 @@
 #include "arch/ppc64/ppc64.h"
 
 #include "base/alloc.h"
-#include "linux/image.h"
+#include "linux/task.h"
 
 /* arch/powerpc/kernel/head_64.S: __run_at_load, of a kernel that runs at 0. */
 #define RUN_AT_LOAD 0x5cu
@@ -20,6 +20,9 @@
 #define TABLE_SIZE 12u /* log2 of its bytes, minus 12 */
 #define NO_TABLE 1u   /* which is no address of one */
 #define LPCR_HR (1ull << 20)
+
+/* arch/powerpc/include/asm/paca.h; the current task stands in its first part. */
+#define PACA_BYTES 4096u
 
 static bool find_by_vcpu(struct guest *g, const struct regs *vcpu, struct linux_image *ret)
 {
@@ -112,13 +115,13 @@ static uint64_t search_process_table(struct guest *g, const struct regs *vcpu)
 }
 
 /*
- * Hashed page tables, and firmware, have none: LPCR tells, which a core lacks.
- * A core never changes, so one search is enough.
+ * Hashed page tables, and firmware, have none: LPCR tells, which only cores of
+ * others lack. A core never changes, so one search is enough.
  */
 static void enrich_regs(struct guest *g, struct regs *regs, uint64_t *memo)
 {
 	uint64_t lpcr = LPCR_HR;
-	bool is_live = regs_get(regs, PPC64_LPCR, &lpcr);
+	bool tells = regs_get(regs, PPC64_LPCR, &lpcr);
 
 	if (regs_bytes(regs, PPC64_PRTB) || !(lpcr & LPCR_HR) || *memo == NO_TABLE)
 		return;
@@ -126,8 +129,50 @@ static void enrich_regs(struct guest *g, struct regs *regs, uint64_t *memo)
 		*memo = search_process_table(g, regs);
 	if (*memo)
 		regs_set(regs, PPC64_PRTB, PPC64_PRTB_GR | *memo | TABLE_SIZE);
-	else if (!is_live)
+	else if (!tells)
 		*memo = NO_TABLE;
+}
+
+static bool pid_by_form(const struct linux_kernel *k, uint64_t paca, uint32_t *ret)
+{
+	uint8_t bytes[PACA_BYTES];
+	struct err *e = kernel_read(k, paca, bytes, sizeof(bytes));
+
+	if (e) {
+		err_destroy(e);
+		return false;
+	}
+	for (size_t at = 0; at < sizeof(bytes); at += 8) {
+		uint64_t word = load_uint(bytes + at, 8, k->guest->order);
+
+		if (word >= PPC64_LINEAR_GVA && task_pid_by_form(k, word, ret))
+			return true;
+	}
+	return false;
+}
+
+static bool pid_of_paca(struct linux_kernel *k, uint64_t paca, uint32_t *ret)
+{
+	uint32_t offset;
+	uint64_t task;
+
+	if (paca < PPC64_LINEAR_GVA)
+		return false;
+	if (!kernel_member(k, "paca_struct", "__current", &offset))
+		return pid_by_form(k, paca, ret);
+	return kernel_read_uint(k, paca + offset, 8, &task) && task_pid(k, task, ret);
+}
+
+/*
+ * The area of a CPU: arch/powerpc/include/asm/reg.h, SPRN_SPRG_PACA and
+ * SPRN_SPRG_HPACA. Of these a core has but r13, which in user mode is the user's.
+ */
+static bool pid(struct linux_kernel *k, const struct regs *vcpu, uint32_t *ret)
+{
+	return pid_of_paca(k, regs_get_or(vcpu, PPC64_SPRG1, 0), ret) ||
+	       pid_of_paca(k, regs_get_or(vcpu, PPC64_HSPRG0, 0), ret) ||
+	       (!(regs_get_or(vcpu, PPC64_MSR, PPC64_MSR_PR) & PPC64_MSR_PR) &&
+		pid_of_paca(k, regs_get_or(vcpu, PPC64_R0 + 13, 0), ret));
 }
 
 const struct linux_arch linux_ppc64 = {
@@ -135,5 +180,6 @@ const struct linux_arch linux_ppc64 = {
 	.find_image = find_image,
 	.agrees = agrees,
 	.kernel_map = kernel_map,
+	.pid = pid,
 	.enrich_regs = enrich_regs,
 };

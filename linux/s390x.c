@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "linux/image.h"
+#include "linux/task.h"
 
 /* The lowcore: arch/s390/include/asm/lowcore.h. */
 #define LOWCORE_PROGRAM_NEW_PSW 0x1d0u
@@ -15,7 +15,6 @@
 #define LOWCORE_OS_BYTES 0xc00u
 #define LPP_MAGIC 0x80000000u
 #define MAX_LPP_DISTANCE 4u
-#define MAX_PID (1u << 22)
 
 #define PSW_KERNEL (S390X_PSW_DAT | S390X_PSW_EA | S390X_PSW_BA)
 #define PSW_HOME ((uint64_t)S390X_AS_HOME << S390X_PSW_AS_SHIFT)
@@ -164,8 +163,9 @@ static struct err *kernel_map(struct guest *g, const struct linux_image *img, st
  * pid, a little behind the ASCE of the kernel. Where that is differs from version
  * to version, but CR13 has the same ASCE.
  */
-static bool pid(struct guest *g, const struct regs *vcpu, uint32_t *ret)
+static bool pid(struct linux_kernel *k, const struct regs *vcpu, uint32_t *ret)
 {
+	struct guest *g = k->guest;
 	uint64_t at = (regs_get_or(vcpu, S390X_PREFIX, 0) & S390X_PREFIX_MASK) + LOWCORE_OS;
 	uint64_t end = at + LOWCORE_OS_BYTES, asce, value;
 	unsigned left = 0; /* doublewords in which it may be */
@@ -173,7 +173,7 @@ static bool pid(struct guest *g, const struct regs *vcpu, uint32_t *ret)
 	if (!regs_get(vcpu, S390X_CR0 + 13, &asce))
 		return false;
 	for (; at < end && linux_read_phys(g, at, 8, &value); at += 8) {
-		if (left && value >> 32 == LPP_MAGIC && (uint32_t)value <= MAX_PID) {
+		if (left && value >> 32 == LPP_MAGIC && (uint32_t)value < LINUX_MAX_PID) {
 			*ret = (uint32_t)value;
 			return true;
 		}

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/cursor.h"
+#include "base/buf.h"
 
 #define CHUNK_BYTES (1u << 20)
 /* The kernel reserves a page for the text; later ones may need more. */
@@ -49,7 +49,7 @@ static bool is_sound(const struct vmcoreinfo *v)
 	return has_page_size;
 }
 
-static bool find_line(const struct vmcoreinfo *v, const char *key, struct cursor *ret)
+bool vmcoreinfo_value(const struct vmcoreinfo *v, const char *key, struct cursor *ret)
 {
 	struct cursor c = cursor_of(v->text, v->bytes);
 
@@ -71,13 +71,24 @@ bool vmcoreinfo_number(const struct vmcoreinfo *v, const char *key, int base, ui
 	struct cursor c;
 	uint64_t value;
 
-	if (!find_line(v, key, &c))
+	if (!vmcoreinfo_value(v, key, &c))
 		return false;
 	negative = cursor_take_char(&c, '-');
 	if (!(base == 16 ? cursor_take_hex(&c, &value) : cursor_take_number(&c, &value)) || !cursor_at_end(&c))
 		return false;
 	*ret = negative ? -value : value;
 	return true;
+}
+
+bool vmcoreinfo_symbol(const struct vmcoreinfo *v, const char *name, uint64_t *ret)
+{
+	struct buf key = { 0 };
+	bool found;
+
+	buf_addf(&key, "SYMBOL(%s)", name);
+	found = vmcoreinfo_number(v, buf_str(&key), 16, ret);
+	buf_deinit(&key);
+	return found;
 }
 
 static bool read_text(struct guest *g, uint64_t gpa, uint32_t bytes, struct vmcoreinfo *ret)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "base/cursor.h"
 #include "guest/guest.h"
 
 /* The note's text: lines KEY=VALUE. {0} is none; bytes counts no NUL, and none need follow. */
@@ -32,5 +33,11 @@ struct err *vmcoreinfo_search(struct guest *g, vmcoreinfo_fn fn, void *arg, stru
  * none. A negative one is returned as its two's complement.
  */
 bool vmcoreinfo_number(const struct vmcoreinfo *v, const char *key, int base, uint64_t *ret);
+
+/* The address that SYMBOL(name) has. */
+bool vmcoreinfo_symbol(const struct vmcoreinfo *v, const char *name, uint64_t *ret);
+
+/* What stands behind KEY=, borrowed; false when there is no such line. */
+bool vmcoreinfo_value(const struct vmcoreinfo *v, const char *key, struct cursor *ret);
 
 #endif

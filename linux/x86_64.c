@@ -4,7 +4,7 @@
 
 #include "arch/x86_64/x86_64.h"
 #include "base/alloc.h"
-#include "linux/image.h"
+#include "linux/task.h"
 
 /*
  * The kernel's memory map: Documentation/arch/x86/x86_64/mm.rst, and
@@ -27,6 +27,8 @@
 #define MAX_IMAGE_GAP (16ull << 20)
 /* A direct map in more pieces than this is no use as program headers. */
 #define MAX_PIECES (1u << 20)
+
+#define X86_CS_RPL 3u
 
 #define GATE_BYTES 16u
 #define GATE_PAGE_FAULT 14u
@@ -272,9 +274,51 @@ static struct err *kernel_map(struct guest *g, const struct linux_image *img, st
 	return e;
 }
 
+static bool has_symbol(struct linux_kernel *k, const char *name, uint64_t *ret)
+{
+	struct err *e = kernel_symbol(k, name, ret);
+
+	err_destroy(e);
+	return !e;
+}
+
+/* The per-CPU pointer to the current task; 6.2 to 6.14 have it in a struct. */
+static bool find_current(struct linux_kernel *k, uint64_t *ret)
+{
+	uint32_t offset = 0;
+
+	if (has_symbol(k, "current_task", ret))
+		return true;
+	if (!has_symbol(k, "pcpu_hot", ret))
+		return false;
+	kernel_member(k, "pcpu_hot", "current_task", &offset);
+	*ret += offset;
+	return true;
+}
+
+/* A CPU's area has its own distance from the per-CPU symbols in it. */
+static bool pid_of_area(struct linux_kernel *k, uint64_t area, uint32_t *ret)
+{
+	uint64_t place, value, current, task;
+
+	return area >= UPPER_HALF && has_symbol(k, "this_cpu_off", &place) &&
+	       kernel_read_uint(k, area + place, 8, &value) && value == area && find_current(k, &current) &&
+	       kernel_read_uint(k, area + current, 8, &task) && task_pid(k, task, ret);
+}
+
+/* The kernel's GS base; in user mode, and just behind an entry from it, it waits for swapgs. */
+static bool pid(struct linux_kernel *k, const struct regs *vcpu, uint32_t *ret)
+{
+	bool user = regs_get_or(vcpu, X86_CS, 0) & X86_CS_RPL;
+
+	return (!user && pid_of_area(k, regs_get_or(vcpu, X86_GS_BASE, 0), ret)) ||
+	       pid_of_area(k, regs_get_or(vcpu, X86_K_GS_BASE, 0), ret);
+}
+
 const struct linux_arch linux_x86_64 = {
 	.name = "x86_64",
 	.find_image = find_image,
 	.agrees = agrees,
 	.kernel_map = kernel_map,
+	.pid = pid,
 };

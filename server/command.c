@@ -29,15 +29,23 @@ static int report(struct err *e)
 	return status;
 }
 
+static struct err *know_system(struct err *e, struct guest *const *g)
+{
+	if (!e)
+		(*g)->os = linux_os_create(*g);
+	return e;
+}
+
+static struct err *open_process(const struct options *o, pid_t pid, struct guest **ret)
+{
+	return know_system(guest_open_kvm(pid, o->vm, ret), ret);
+}
+
 static struct err *open_target(const struct options *o, struct guest **ret)
 {
-	struct err *e = o->core ? guest_open_core(o->core, ret) :
-			o->qmp	? guest_open_qemu(o->qmp, ret) :
-				  guest_open_kvm(o->pid, o->vm, ret);
-
-	if (!e)
-		(*ret)->os = linux_os_create(*ret);
-	return e;
+	if (o->pid)
+		return open_process(o, o->pid, ret);
+	return know_system(o->core ? guest_open_core(o->core, ret) : guest_open_qemu(o->qmp, ret), ret);
 }
 
 static void name_target(const struct options *o, struct buf *ret)
@@ -58,10 +66,17 @@ static struct err *print(const char *text)
 
 /* ---- one function a mode ---- */
 
-static struct err *serve_target(const struct options *o, const struct comm_spec *spec, struct guest *g,
+static struct err *attach(void *arg, pid_t pid, struct guest **ret)
+{
+	return open_process(arg, pid, ret);
+}
+
+/* g NULL: there is no target yet. */
+static struct err *serve_target(struct options *o, const struct comm_spec *spec, struct guest *g,
 				struct inherited *inherited)
 {
-	struct serve_config config = { .guest = g, .inherited = inherited, .once = o->once };
+	struct serve_config config = { .guest = g, .pid = o->pid, .inherited = inherited, .once = o->once,
+				       .attach = o->multi ? attach : NULL, .arg = o };
 	struct buf target = { 0 };
 	struct err *e = comm_open(spec, o->allow_remote, inherited, &config.comm);
 
@@ -77,7 +92,7 @@ static struct err *serve_target(const struct options *o, const struct comm_spec 
 	return e;
 }
 
-static int serve(const struct options *o, struct inherited *inherited)
+static int serve(struct options *o, struct inherited *inherited)
 {
 	struct comm_spec spec;
 	struct guest *g = NULL;
@@ -85,7 +100,8 @@ static int serve(const struct options *o, struct inherited *inherited)
 
 	if (e)
 		return report(e);
-	e = open_target(o, &g);
+	if (options_have_target(o))
+		e = open_target(o, &g);
 	if (!e)
 		e = serve_target(o, &spec, g, inherited);
 	guest_destroy(g);
@@ -93,7 +109,7 @@ static int serve(const struct options *o, struct inherited *inherited)
 	return report(e);
 }
 
-static int dump(const struct options *o, struct inherited *inherited)
+static int dump(struct options *o, struct inherited *inherited)
 {
 	struct dump_command cmd = { .inherited = inherited, .options = o->dump, .out = o->out, .quiet = o->quiet };
 	struct err *e = open_target(o, &cmd.guest);
@@ -107,7 +123,7 @@ static int dump(const struct options *o, struct inherited *inherited)
 	return report(e);
 }
 
-static int console(const struct options *o, struct inherited *inherited)
+static int console(struct options *o, struct inherited *inherited)
 {
 	struct console_config config = { .inherited = inherited, .commands = o->commands, .n_commands = o->n_commands };
 	struct err *e = open_target(o, &config.guest);
@@ -122,7 +138,7 @@ static int console(const struct options *o, struct inherited *inherited)
 	return status;
 }
 
-static int list(const struct options *o, struct inherited *inherited)
+static int list(struct options *o, struct inherited *inherited)
 {
 	struct kvm_vmm *vmms = NULL;
 	struct buf out = { 0 };
@@ -141,7 +157,7 @@ static int list(const struct options *o, struct inherited *inherited)
 	return report(e);
 }
 
-static int help(const struct options *o, struct inherited *inherited)
+static int help(struct options *o, struct inherited *inherited)
 {
 	struct buf out = { 0 };
 	struct err *e;
@@ -154,7 +170,7 @@ static int help(const struct options *o, struct inherited *inherited)
 	return report(e);
 }
 
-static int version(const struct options *o, struct inherited *inherited)
+static int version(struct options *o, struct inherited *inherited)
 {
 	(void)o;
 	(void)inherited;
@@ -163,7 +179,7 @@ static int version(const struct options *o, struct inherited *inherited)
 
 int command_main(int argc, char **argv, struct inherited *inherited)
 {
-	static int (*const modes[])(const struct options *, struct inherited *) = {
+	static int (*const modes[])(struct options *, struct inherited *) = {
 		[MODE_SERVE] = serve,
 		[MODE_DUMP] = dump,
 		[MODE_CONSOLE] = console,

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "server/expr.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "guest/os.h"
 
 static int reg_by_alias(const struct arch *arch, const char *name)
 {
@@ -33,6 +36,22 @@ static struct err *reg_value(struct guest *g, unsigned vcpu, const char *name, u
 	return NULL;
 }
 
+static bool starts_symbol(const struct cursor *c)
+{
+	return !cursor_at_end(c) && (isalpha((unsigned char)*c->at) || *c->at == '_' || *c->at == '.');
+}
+
+static struct err *take_symbol(struct cursor *c, struct guest *g, uint64_t *ret)
+{
+	struct cursor word = cursor_take_until(c, " \t+-");
+	char *name = cursor_dup(&word);
+	struct err *e = os_symbol(g, name, ret);
+
+	e = err_prefix(e, "'%s' is neither a number of 64 bits nor $REGISTER, and as a symbol", name);
+	free(name);
+	return e;
+}
+
 static struct err *take_term(struct cursor *c, struct guest *g, unsigned vcpu, uint64_t *ret)
 {
 	struct cursor word, number;
@@ -48,15 +67,17 @@ static struct err *take_term(struct cursor *c, struct guest *g, unsigned vcpu, u
 		free(name);
 		return e;
 	}
+	if (starts_symbol(c))
+		return take_symbol(c, g, ret);
 	if (cursor_at_end(c))
-		return err_new(ERR_INVALID, "a number or $REGISTER is missing");
+		return err_new(ERR_INVALID, "a number, $REGISTER or symbol is missing");
 	if (cursor_take_number(&number, ret) && (cursor_at_end(&number) || strchr(" \t+-", *number.at))) {
 		*c = number;
 		return NULL;
 	}
 	word = cursor_take_until(c, " \t");
 	name = cursor_dup(&word);
-	e = err_new(ERR_INVALID, "'%s' is neither a number of 64 bits nor $REGISTER", name);
+	e = err_new(ERR_INVALID, "'%s' is neither a number of 64 bits nor $REGISTER or a symbol", name);
 	free(name);
 	return e;
 }

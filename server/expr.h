@@ -7,11 +7,11 @@
 #include "guest/guest.h"
 
 /*
- * NUMBER or $REGISTER, and more of them with + or - between; sums wrap at 64
- * bits as addresses do. $pc, $sp and $fp are known on every architecture. Skips
- * white space before it, and takes none behind it. Registers are those of
- * vcpu, and need a stopped guest. ERR_INVALID, or ERR_UNKNOWN for a register
- * whose value is not known.
+ * NUMBER, $REGISTER or the name of one of the guest kernel's symbols, and more of
+ * them with + or - between; sums wrap at 64 bits as addresses do. $pc, $sp and $fp
+ * are known on every architecture. Skips white space before it, and takes none
+ * behind it. Registers are those of vcpu; they and symbols need a stopped guest.
+ * ERR_INVALID, or ERR_UNKNOWN for a register or symbol whose value is not known.
  */
 struct err *expr_take(struct cursor *c, struct guest *g, unsigned vcpu, uint64_t *ret) MUST_CHECK;
 

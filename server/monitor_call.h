@@ -59,9 +59,10 @@ typedef struct err *monitor_handler(struct monitor_call *call);
 monitor_handler monitor_help, monitor_info, monitor_stop, monitor_cont, monitor_exit, monitor_cpu;
 /* monitor_info.c */
 monitor_handler monitor_version, monitor_info_status, monitor_info_registers, monitor_info_cpus, monitor_info_mem,
-	monitor_info_mtree;
+	monitor_info_mtree, monitor_info_linux, monitor_info_kaslr,
+	monitor_info_symbol;
 /* monitor_memory.c */
-monitor_handler monitor_x, monitor_xp, monitor_gva2gpa, monitor_gpa2hva;
+monitor_handler monitor_x, monitor_xp, monitor_print, monitor_gva2gpa, monitor_gpa2hva;
 /* monitor_dump.c */
 monitor_handler monitor_dump_guest_memory, monitor_dump_cancel, monitor_info_dump, monitor_memsave,
 	monitor_pmemsave;

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "guest/os.h"
 #include "server/monitor_call.h"
 
 #define LINE_WIDTH 100u
@@ -218,5 +219,48 @@ struct err *monitor_info_mtree(struct monitor_call *call)
 	}
 	if (g->ops->describe_memory)
 		g->ops->describe_memory(g, &call->out);
+	return NULL;
+}
+
+/* ---- the operating system ---- */
+
+struct err *monitor_info_linux(struct monitor_call *call)
+{
+	return os_describe(call->monitor->guest, &call->out);
+}
+
+struct err *monitor_info_kaslr(struct monitor_call *call)
+{
+	struct guest *g = call->monitor->guest;
+	uint64_t slide = 0, start = 0;
+	struct err *e = os_slide(g, &slide);
+
+	if (!e)
+		e = os_symbol(g, "_stext", &start);
+	if (e)
+		return e;
+	buf_addf(&call->out, "_stext: 0x%" PRIx64 "\n", start);
+	buf_addf(&call->out, "Linked at: 0x%" PRIx64 "\n", start - slide);
+	buf_addf(&call->out, "Slide: 0x%" PRIx64 "\n", slide);
+	if (slide)
+		buf_addf(&call->out, "In gdb: symbol-file -o 0x%" PRIx64 " vmlinux\n", slide);
+	return NULL;
+}
+
+/* As gdb's command of this name prints it. */
+struct err *monitor_info_symbol(struct monitor_call *call)
+{
+	uint64_t gva = 0, offset = 0;
+	struct err *e = call_take_number(call, &gva);
+
+	if (!e)
+		e = call_end(call);
+	if (!e)
+		e = os_symbol_at(call->monitor->guest, gva, &call->out, &offset);
+	if (e)
+		return e;
+	if (offset)
+		buf_addf(&call->out, " + %" PRIu64, offset);
+	buf_addch(&call->out, '\n');
 	return NULL;
 }

@@ -239,6 +239,18 @@ struct err *monitor_xp(struct monitor_call *call)
 	return examine(call, true);
 }
 
+struct err *monitor_print(struct monitor_call *call)
+{
+	uint64_t value = 0;
+	struct err *e = call_take_number(call, &value);
+
+	if (!e)
+		e = call_end(call);
+	if (!e)
+		buf_addf(&call->out, "0x%" PRIx64 "\n", value);
+	return e;
+}
+
 /* ---- translation ---- */
 
 struct err *monitor_gva2gpa(struct monitor_call *call)

@@ -8,6 +8,7 @@
 #include "guest/image.h"
 #include "guest/os.h"
 #include "tests/fake_guest.h"
+#include "tests/suite.h"
 
 #define VCPUS 4u
 #define GIB (1ull << 30)
@@ -81,6 +82,28 @@ static struct err *toy_vcpu_pid(struct os *os, unsigned vcpu, uint32_t *ret)
 	return NULL;
 }
 
+static struct err *toy_symbol(struct os *os, const char *name, uint64_t *ret)
+{
+	(void)os;
+	*ret = strlen(name);
+	return NULL;
+}
+
+static struct err *toy_symbol_at(struct os *os, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset)
+{
+	(void)os;
+	buf_adds(ret_name, "start");
+	*ret_offset = gva - 0x1000;
+	return NULL;
+}
+
+static struct err *toy_describe(struct os *os, struct buf *out)
+{
+	(void)os;
+	buf_adds(out, "Toy\n");
+	return NULL;
+}
+
 static void toy_attach(struct toy_os *toy, struct guest *g)
 {
 	*toy = (struct toy_os){
@@ -92,6 +115,9 @@ static void toy_attach(struct toy_os *toy, struct guest *g)
 			.vmcoreinfo = toy_vmcoreinfo,
 			.kernel_map = toy_kernel_map,
 			.vcpu_pid = toy_vcpu_pid,
+			.symbol = toy_symbol,
+			.symbol_at = toy_symbol_at,
+			.describe = toy_describe,
 		},
 	};
 	toy->os = (struct os){ &toy->ops, g, toy };
@@ -101,6 +127,7 @@ static void toy_attach(struct toy_os *toy, struct guest *g)
 /* What nothing is known of: no system at all, or one that lacks the function. */
 static void check_unknown(struct guest *g)
 {
+	struct buf out = { 0 };
 	struct mapping *map;
 	const char *text;
 	uint64_t slide;
@@ -112,6 +139,10 @@ static void check_unknown(struct guest *g)
 	fails_with(os_vmcoreinfo(g, &text, &n), ERR_UNKNOWN, "VMCOREINFO");
 	fails_with(os_kernel_map(g, &map, &n), ERR_UNKNOWN, "map");
 	fails_with(os_vcpu_pid(g, 0, &pid), ERR_UNKNOWN, "task");
+	fails_with(os_symbol(g, "x", &slide), ERR_UNKNOWN, "symbols");
+	fails_with(os_symbol_at(g, 0, &out, &slide), ERR_UNKNOWN, "symbols");
+	fails_with(os_describe(g, &out), ERR_UNKNOWN, "runs");
+	ck_assert_uint_eq(out.len, 0);
 }
 
 START_TEST(os_may_know_nothing)
@@ -131,10 +162,11 @@ END_TEST
 START_TEST(os_is_asked)
 {
 	struct guest *g = fake_guest_create(VCPUS);
+	struct buf out = { 0 };
 	struct mapping *map;
 	const char *text;
 	struct toy_os toy;
-	uint64_t slide;
+	uint64_t slide, at;
 	uint32_t pid;
 	size_t n;
 
@@ -150,6 +182,13 @@ START_TEST(os_is_asked)
 	free(map);
 	ok(os_vcpu_pid(g, 2, &pid));
 	ck_assert_uint_eq(pid, 7);
+	ok(os_symbol(g, "abc", &at));
+	ck_assert_uint_eq(at, 3);
+	ok(os_symbol_at(g, 0x1004, &out, &at));
+	ck_assert_uint_eq(at, 4);
+	ok(os_describe(g, &out));
+	ck_assert_str_eq(buf_str(&out), "startToy\n");
+	buf_deinit(&out);
 	guest_destroy(g);
 	ck_assert_uint_eq(toy.destroyed, 1);
 }
@@ -300,7 +339,7 @@ static bool core_pid(struct guest *g, unsigned vcpu, uint32_t *ret)
 	(void)g;
 	if (vcpu == 1)
 		return false;
-	*ret = 100 + vcpu;
+	*ret = vcpu == 3 ? 0 : 100 + vcpu; /* QEMU leaves that of ppc64 at 0 */
 	return true;
 }
 
@@ -314,7 +353,7 @@ static const char *core_vmcoreinfo(struct guest *g, size_t *ret_bytes)
 /* What the target itself says goes before what its system says. */
 START_TEST(image_prefers_the_target)
 {
-	const uint32_t said[VCPUS] = { 100, 7, 102, 103 };
+	const uint32_t said[VCPUS] = { 100, 7, 102, 9 };
 	struct guest *g = fake_guest_create(VCPUS);
 	struct guest_ops ops = *g->ops;
 	struct guest_image *img;
@@ -420,8 +459,6 @@ int main(void)
 {
 	Suite *s = suite_create("image");
 	TCase *tc = tcase_create("image");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_test(tc, os_may_know_nothing);
 	tcase_add_test(tc, os_is_asked);
@@ -435,9 +472,5 @@ int main(void)
 	tcase_add_test(tc, image_reads_all_or_fails);
 	tcase_add_test(tc, image_walks_every_vcpu);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -13,9 +13,11 @@
 
 #include "base/alloc.h"
 #include "base/cursor.h"
+#include "guest/os.h"
 #include "server/expr.h"
 #include "server/monitor.h"
 #include "tests/fake_guest.h"
+#include "tests/suite.h"
 #include "tests/text_file.h"
 
 #define RAX 0x1122334455667788u
@@ -367,6 +369,87 @@ START_TEST(test_maps)
 	expect("cpu 1", "");
 	expect("info mem", "paging is off\n");
 	expect("gva2gpa 0x123456", "gpa: 0x123456\n");
+}
+END_TEST
+
+/* ---- the operating system ---- */
+
+#define TOY_SLIDE 0x2d000000ull
+#define TOY_START 0xffffffff81000000ull
+
+static uint64_t toy_moved;
+
+static struct err *toy_slide(struct os *os, uint64_t *ret)
+{
+	(void)os;
+	*ret = toy_moved;
+	return NULL;
+}
+
+static struct err *toy_symbol(struct os *os, const char *name, uint64_t *ret)
+{
+	(void)os;
+	if (strcmp(name, "_stext"))
+		return err_new(ERR_UNKNOWN, "no symbol %s", name);
+	*ret = TOY_START + toy_moved;
+	return NULL;
+}
+
+static struct err *toy_symbol_at(struct os *os, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset)
+{
+	(void)os;
+	if (gva < TOY_START)
+		return err_new(ERR_UNKNOWN, "no symbol there");
+	buf_adds(ret_name, "_stext");
+	*ret_offset = gva - TOY_START;
+	return NULL;
+}
+
+static struct err *toy_describe(struct os *os, struct buf *out)
+{
+	(void)os;
+	buf_adds(out, "Release: toy\n");
+	return NULL;
+}
+
+static void toy_destroy(struct os *os)
+{
+	(void)os;
+}
+
+START_TEST(test_system)
+{
+	static const struct os_ops ops = {
+		.name = "toy",
+		.destroy = toy_destroy,
+		.slide = toy_slide,
+		.symbol = toy_symbol,
+		.symbol_at = toy_symbol_at,
+		.describe = toy_describe,
+	};
+	struct os toy = { .ops = &ops, .guest = f.guest };
+
+	expect_error("info linux", "no operating system was recognised");
+	expect_error("info kaslr", "no operating system was recognised");
+	expect_error("x _stext", "no operating system was recognised");
+	f.guest->os = &toy;
+	expect("info linux", "Release: toy\n");
+	expect("info kaslr", "_stext: 0xffffffff81000000\nLinked at: 0xffffffff81000000\nSlide: 0x0\n");
+	expect("info symbol 0xffffffff81000000", "_stext\n");
+	expect("info symbol _stext + 0x21", "_stext + 33\n");
+	expect_error("info symbol 0x1000", "no symbol there");
+	expect_error("info symbol", "usage");
+	expect_error("info symbol 1 2", "usage");
+	expect("gva2gpa 8+_stext-4", "gpa: 0x5004\n");
+	expect("print _stext + 0x21", "0xffffffff81000021\n");
+	expect("p 010 - 8", "0x0\n");
+	expect_error("print", "usage");
+	expect_error("print 1 2", "usage");
+	expect_error("gva2gpa panic", "as a symbol: no symbol panic");
+	toy_moved = TOY_SLIDE;
+	expect("info kaslr", "_stext: 0xffffffffae000000\nLinked at: 0xffffffff81000000\nSlide: 0x2d000000\n"
+			     "In gdb: symbol-file -o 0x2d000000 vmlinux\n");
+	f.guest->os = NULL;
 }
 END_TEST
 
@@ -759,6 +842,7 @@ static Suite *monitor_suite(void)
 	tcase_add_test(tc, test_registers_selection);
 	tcase_add_test(tc, test_cpus);
 	tcase_add_test(tc, test_maps);
+	tcase_add_test(tc, test_system);
 	tcase_add_test(tc, test_run_state);
 	tcase_add_test(tc, test_gdb);
 	tcase_add_test(tc, test_save);
@@ -781,12 +865,6 @@ static Suite *monitor_suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(monitor_suite());
-	int failed;
-
 	signal(SIGPIPE, SIG_IGN);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(monitor_suite());
 }

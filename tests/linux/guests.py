@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """
-Emulated machines that tests look at: Debian's Linux on each architecture, and
-firmware alone. Guest is a machine with a console; Linux is one whose first
+Machines that tests look at: Debian's Linux on each architecture, and firmware
+alone. Guest is a machine with a console; Linux is one whose first
 process (tests/linux/init) told about its kernel and takes commands.
 """
 
@@ -71,6 +71,7 @@ class Console:
 
     def wait_for(self, pattern, seconds, start=0):
         """The match of a pattern in what came at or after this offset."""
+        seconds = harness.patience(seconds)
         regex = re.compile(pattern, re.M)
         with self.changed:
             self.changed.wait_for(lambda: regex.search(self.text, start) or self.ended, seconds)
@@ -94,8 +95,9 @@ class Console:
 
 class Guest(harness.QemuProcess):
     """
-    A machine under TCG. cpu: QEMU's model; on amd64 max has five levels of page
-    tables and qemu64 four, on ppc64el POWER9 a radix and POWER8 a hashed one.
+    accel: tcg, or kvm for what this machine can run itself. cpu: QEMU's model; with
+    tcg on amd64 max has five levels of page tables and qemu64 four, on ppc64el
+    POWER9 a radix and POWER8 a hashed one.
     memory: 'memfd', 'file' (both shared, to be mapped by ram_path) or
     'private'. stub: a gdbstub listens on gdb_path from the start. qmp_path is
     a second monitor, for the program under test.
@@ -103,9 +105,9 @@ class Guest(harness.QemuProcess):
 
     console_ready = None  # the pattern that says that it has booted
 
-    def __init__(self, arch, cpu=None, memory='memfd', megabytes=MEGABYTES, stub=False, options=()):
+    def __init__(self, arch, accel='tcg', cpu=None, memory='memfd', megabytes=MEGABYTES, stub=False, options=()):
         machine = MACHINES[arch]
-        self.arch, self.machine, self.program = arch, machine, machine.program
+        self.arch, self.accel, self.machine, self.program = arch, accel, machine, machine.program
         self.cpu = cpu or machine.cpu
         self.memory, self.megabytes, self.stub, self.options = memory, megabytes, stub, options
         self.console = None
@@ -135,7 +137,7 @@ class Guest(harness.QemuProcess):
         return '/proc/%d/fd/%d' % (self.pid, fd)
 
     def arguments(self):
-        words = ['-accel', 'tcg', '-cpu', self.cpu, '-smp', str(N_CPUS), '-m', str(self.megabytes), '-S',
+        words = ['-accel', self.accel, '-cpu', self.cpu, '-smp', str(N_CPUS), '-m', str(self.megabytes), '-S',
                  '-no-reboot', '-action', 'panic=pause',
                  '-qmp', 'unix:%s,server=on,wait=off' % self.qmp_path,
                  '-chardev', 'socket,id=console,path=%s,server=on,wait=off' % self.path('console'),
@@ -188,7 +190,8 @@ class Guest(harness.QemuProcess):
 class Linux(Guest):
     """
     append: words for the kernel's command line, such as nokaslr, or spin=2 for
-    processes that keep both vCPUs busy in user space (see count).
+    processes that keep both vCPUs busy in user space (see count). kernel: another
+    one than the architecture's, by its name in the cache.
 
     release; n_cpus; vmcoreinfo, the (address, size) of the note in physical
     memory; tasks, pid to name of processes that stay; symbols, name to address:
@@ -198,8 +201,8 @@ class Linux(Guest):
 
     console_ready = r'^@@ ready\n'
 
-    def __init__(self, arch, append='', options=(), **kw):
-        self.directory = os.path.join(CACHE, arch)
+    def __init__(self, arch, append='', options=(), kernel=None, **kw):
+        self.directory = os.path.join(CACHE, kernel or arch)
         if not os.path.exists(self.directory):
             raise AssertionError('%s is missing: run make linux-guests' % self.directory)
         self.append = append
@@ -215,7 +218,7 @@ class Linux(Guest):
 
     def arguments(self):
         initrd = self.path('initramfs')
-        initramfs.write(initrd, os.path.join(self.directory, 'busybox'))
+        initramfs.write_guest(initrd, os.path.join(self.directory, 'busybox'))
         return [*super().arguments(), '-kernel', self.kernel, '-initrd', initrd,
                 '-append', 'console=%s %s' % (self.machine.console, self.append)]
 

@@ -33,20 +33,26 @@ class Cpio:
         self.add('TRAILER!!!', 0)
 
 
-def _read(path):
+def read(path):
     with open(path, 'rb') as f:
         return f.read()
 
 
-def write(path, busybox):
+def write(path, busybox, init, files):
+    """init: the path of the first process's script; files: names in the root directory and below to bytes."""
     with open(path, 'wb') as out:
         cpio = Cpio(out)
-        for name in ('bin', 'dev', 'etc'):
+        for name in sorted({'bin', 'dev', *filter(None, map(os.path.dirname, files))}):
             cpio.add(name, stat.S_IFDIR | 0o755)
         # Opened for the first process before it can mount anything.
         cpio.add('dev/console', stat.S_IFCHR | 0o600, device=(5, 1))
-        cpio.add('bin/busybox', stat.S_IFREG | 0o755, _read(busybox))
+        cpio.add('bin/busybox', stat.S_IFREG | 0o755, read(busybox))
         cpio.add('bin/sh', stat.S_IFLNK | 0o777, b'busybox')
-        cpio.add('init', stat.S_IFREG | 0o755, _read(os.path.join(HERE, 'init')))
-        cpio.add('etc/symbols', stat.S_IFREG | 0o644, SYMBOLS.encode())
+        cpio.add('init', stat.S_IFREG | 0o755, read(init))
+        for name, data in files.items():
+            cpio.add(name, stat.S_IFREG | 0o644, data)
         cpio.end()
+
+
+def write_guest(path, busybox):
+    write(path, busybox, os.path.join(HERE, 'init'), {'etc/symbols': SYMBOLS.encode()})
