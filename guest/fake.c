@@ -2,7 +2,6 @@
 #include "guest/fake.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,20 +41,189 @@ static void fake_close(struct guest *g)
 	close(f->event_fds[1]);
 	free(f->blocks);
 	free(f->regs);
+	free(f->actions);
+	free(f->armed);
+	free(f->queue);
 	free(f);
 }
 
+/* ---- events ---- */
+
+static void add_event(struct fake *f, const struct guest_event *ev)
+{
+	f->queue = xreallocarray(f->queue, f->n_queue + 1, sizeof(*f->queue));
+	f->queue[f->n_queue++] = *ev;
+}
+
+static void make_due(struct fake *f)
+{
+	ssize_t n = write(f->event_fds[1], "", 1);
+
+	assert(n == 1 && !f->due);
+	f->due = true;
+}
+
+static void take_due(struct fake *f)
+{
+	char c;
+	ssize_t n = read(f->event_fds[0], &c, 1);
+
+	assert(n == 1);
+	f->due = false;
+}
+
+/* Forgets the events for which gone() is true. */
+static void drop_events(struct fake *f, bool (*gone)(const struct guest_event *ev, const void *arg), const void *arg)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < f->n_queue; i++)
+		if (!gone(&f->queue[i], arg))
+			f->queue[kept++] = f->queue[i];
+	f->n_queue = kept;
+}
+
+static bool is_step(const struct guest_event *ev, const void *arg)
+{
+	(void)arg;
+	return ev->cause == STOP_STEP;
+}
+
+static bool is_hit_of(const struct guest_event *ev, const void *arg)
+{
+	const struct breakpoint *b = arg;
+
+	return ev->cause == STOP_BREAKPOINT && ev->breakpoint == b->kind && ev->gva == b->gva;
+}
+
+static bool is_of_vcpu(const struct guest_event *ev, const void *arg)
+{
+	return ev->vcpu == *(const unsigned *)arg;
+}
+
+/* ---- running ---- */
+
 static struct err *fake_stop(struct guest *g)
 {
-	fake_of(g)->stops++;
+	struct fake *f = fake_of(g);
+
+	f->stops++;
+	if (f->due)
+		take_due(f);
+	drop_events(f, is_step, NULL);
 	return NULL;
+}
+
+static void step_vcpu(struct guest *g, unsigned vcpu, bool report)
+{
+	struct guest_event ev = { .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = 5, .cause = STOP_STEP };
+	struct regs *regs = fake_of(g)->regs[vcpu];
+
+	fake_of(g)->steps++;
+	regs_set(regs, g->arch->pc, regs_get_or(regs, g->arch->pc, 0) + FAKE_STEP_BYTES);
+	if (report)
+		add_event(fake_of(g), &ev);
+}
+
+static void hit(struct guest *g, unsigned vcpu, const struct breakpoint *b)
+{
+	struct guest_event ev = { .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = 5, .cause = STOP_BREAKPOINT,
+				  .breakpoint = b->kind, .gva = b->gva };
+
+	if (b->kind == BREAKPOINT_SOFTWARE || b->kind == BREAKPOINT_HARDWARE)
+		regs_set(fake_of(g)->regs[vcpu], g->arch->pc, b->gva);
+	add_event(fake_of(g), &ev);
+}
+
+/* A test may have taken some away, or made up more. */
+static unsigned live_vcpus(struct guest *g)
+{
+	return MIN(fake_of(g)->n_vcpus, g->n_vcpus);
+}
+
+static void move_vcpus(struct guest *g)
+{
+	struct fake *f = fake_of(g);
+	bool stepped = false;
+
+	for (unsigned i = 0; i < live_vcpus(g); i++) {
+		if (f->actions[i] == RUN_STEP) {
+			step_vcpu(g, i, !stepped);
+			stepped = true;
+		} else if (f->actions[i] == RUN_CONTINUE && f->n_armed && !f->misses) {
+			hit(g, i, &f->armed[0]);
+		}
+	}
+}
+
+/* What is left of the last stop comes first. */
+static void go(struct guest *g)
+{
+	struct fake *f = fake_of(g);
+
+	if (!f->n_queue)
+		move_vcpus(g);
+	if (f->n_queue)
+		make_due(f);
 }
 
 static struct err *fake_resume(struct guest *g)
 {
-	fake_of(g)->resumes++;
+	struct fake *f = fake_of(g);
+
+	f->resumes++;
+	for (unsigned i = 0; i < live_vcpus(g); i++)
+		f->actions[i] = RUN_CONTINUE;
+	go(g);
 	return NULL;
 }
+
+static struct err *fake_run(struct guest *g, const enum run_action *actions)
+{
+	struct fake *f = fake_of(g);
+
+	f->runs++;
+	memcpy(f->actions, actions, live_vcpus(g) * sizeof(*actions));
+	go(g);
+	return NULL;
+}
+
+static struct err *fake_set_breakpoint(struct guest *g, unsigned vcpu, const struct breakpoint *b)
+{
+	struct fake *f = fake_of(g);
+	struct mapping m;
+
+	if (f->refused & 1u << b->kind)
+		return err_new(ERR_UNSUPPORTED, "the fake backend has no breakpoints of type %d", b->kind);
+	if (b->kind == BREAKPOINT_SOFTWARE) {
+		struct err *e = guest_translate(g, vcpu, b->gva, &m);
+
+		if (e)
+			return e;
+	}
+	f->armed = xreallocarray(f->armed, f->n_armed + 1, sizeof(*f->armed));
+	f->armed[f->n_armed++] = *b;
+	return NULL;
+}
+
+static struct err *fake_clear_breakpoint(struct guest *g, const struct breakpoint *b)
+{
+	struct fake *f = fake_of(g);
+	size_t i = 0;
+
+	if (f->refused & 1u << b->kind)
+		return err_new(ERR_INVALID, "the fake backend cannot clear this one");
+	while (i < f->n_armed && (f->armed[i].kind != b->kind || f->armed[i].gva != b->gva ||
+				  f->armed[i].bytes != b->bytes))
+		i++;
+	assert(i < f->n_armed);
+	f->n_armed--;
+	memmove(&f->armed[i], &f->armed[i + 1], (f->n_armed - i) * sizeof(*f->armed));
+	drop_events(f, is_hit_of, b);
+	return NULL;
+}
+
+/* ---- memory and registers ---- */
 
 static struct err *fake_read(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret, size_t bytes,
 			     size_t *ret_bytes)
@@ -115,6 +283,8 @@ static struct err *fake_write_regs(struct guest *g, unsigned vcpu, const struct 
 	for (unsigned r = 0; r < g->arch->n_regs; r++)
 		if (changed[r])
 			regs_set_bytes(fake_of(g)->regs[vcpu], r, regs_bytes(from, r));
+	if (changed[g->arch->pc])
+		drop_events(fake_of(g), is_of_vcpu, &vcpu);
 	return NULL;
 }
 
@@ -126,14 +296,13 @@ static int fake_poll_fd(struct guest *g)
 static struct err *fake_poll(struct guest *g, struct guest_event *ret)
 {
 	struct fake *f = fake_of(g);
-	char c;
 
-	if (f->pending.kind == GUEST_EVENT_NONE)
+	if (!f->due)
 		return NULL;
-	if (read(f->event_fds[0], &c, 1) != 1)
-		return err_sys(errno, "cannot take the event");
-	*ret = f->pending;
-	f->pending.kind = GUEST_EVENT_NONE;
+	take_due(f);
+	*ret = f->queue[0];
+	f->n_queue--;
+	memmove(&f->queue[0], &f->queue[1], f->n_queue * sizeof(*f->queue));
 	if (ret->kind == GUEST_EVENT_GONE)
 		g->state = GUEST_GONE;
 	return NULL;
@@ -141,11 +310,8 @@ static struct err *fake_poll(struct guest *g, struct guest_event *ret)
 
 void fake_raise(struct guest *g, const struct guest_event *ev)
 {
-	struct fake *f = fake_of(g);
-	ssize_t n = write(f->event_fds[1], "", 1);
-
-	assert(n == 1);
-	f->pending = *ev;
+	add_event(fake_of(g), ev);
+	make_due(fake_of(g));
 }
 
 static void fake_describe_vcpu(struct guest *g, unsigned vcpu, struct buf *out)
@@ -164,6 +330,9 @@ static const struct guest_ops fake_ops = {
 	.next_data = fake_next_data,
 	.read_regs = fake_read_regs,
 	.write_regs = fake_write_regs,
+	.run = fake_run,
+	.set_breakpoint = fake_set_breakpoint,
+	.clear_breakpoint = fake_clear_breakpoint,
 	.poll_fd = fake_poll_fd,
 	.poll = fake_poll,
 	.describe_vcpu = fake_describe_vcpu,
@@ -203,6 +372,7 @@ struct guest *fake_create(const struct arch *arch, enum byte_order order, unsign
 	guest_set_vcpus(g, n_vcpus);
 	f->n_vcpus = n_vcpus;
 	f->regs = xcalloc(n_vcpus, sizeof(*f->regs));
+	f->actions = xcalloc(n_vcpus, sizeof(*f->actions));
 	for (unsigned i = 0; i < n_vcpus; i++)
 		f->regs[i] = regs_create(arch, order);
 	add_blocks(g, blocks, n_blocks);

@@ -18,12 +18,26 @@ struct fake {
 	size_t n_blocks;
 	struct regs **regs; /* one a vCPU, all unknown at creation: the test sets them */
 	unsigned n_vcpus;
-	unsigned stops, resumes, steps;
+	unsigned stops, resumes, runs, steps;
+	enum run_action *actions;  /* one a vCPU: what it was told last */
+	struct breakpoint *armed;
+	size_t n_armed;
+	unsigned refused;   /* 1u << enum breakpoint_kind: cannot be set */
+	bool misses;        /* vCPUs that continue never come to a breakpoint */
 	bool sparse;        /* next_data passes over zero pages */
 	bool fail_reads;    /* reads of memory fail as a VMM that has exited */
 	int event_fds[2];   /* pipe: fake_raise() writes, poll_fd is its read end */
-	struct guest_event pending;
+	bool due;           /* the first of queue is to be reported */
+	struct guest_event *queue;
+	size_t n_queue;
 };
+
+/*
+ * When it runs, every vCPU that steps goes on by FAKE_STEP_BYTES, and the first of
+ * them reports that. Every one that continues runs into the breakpoint that was
+ * armed first, in order of vCPUs; without one nothing happens.
+ */
+#define FAKE_STEP_BYTES 4u
 
 /* A stopped guest with these blocks. The fake lives as long as the guest. */
 struct guest *fake_create(const struct arch *arch, enum byte_order order, unsigned n_vcpus,
@@ -31,7 +45,7 @@ struct guest *fake_create(const struct arch *arch, enum byte_order order, unsign
 struct fake *fake_of(struct guest *g);
 /* Where the byte of gpa lives; aborts when there is none. */
 uint8_t *fake_at(struct guest *g, uint64_t gpa);
-/* Makes guest_poll() report this. */
+/* Makes guest_poll() report this; no other report is due. */
 void fake_raise(struct guest *g, const struct guest_event *ev);
 
 #endif

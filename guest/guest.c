@@ -90,6 +90,8 @@ void guest_destroy(struct guest *g)
 	forget_regs(g);
 	free(g->cache);
 	free(g->blocks);
+	free(g->breakpoints);
+	free(g->runs);
 	free(g);
 }
 
@@ -103,7 +105,15 @@ static struct err *gone(void)
 	return err_new(ERR_GONE, "the guest is gone: its VMM has exited");
 }
 
-struct err *guest_stop(struct guest *g)
+/* Range steps end: what is reported next is the caller's. */
+static void end_run(struct guest *g)
+{
+	free(g->runs);
+	g->runs = NULL;
+	g->n_runs = 0;
+}
+
+static struct err *stop(struct guest *g)
 {
 	struct err *e;
 
@@ -122,23 +132,55 @@ struct err *guest_stop(struct guest *g)
 	return NULL;
 }
 
-struct err *guest_resume(struct guest *g)
+struct err *guest_stop(struct guest *g)
 {
-	struct err *e;
+	end_run(g);
+	return stop(g);
+}
 
+static struct err *check_resume(struct guest *g)
+{
 	if (g->state == GUEST_GONE)
 		return gone();
-	if (g->state == GUEST_RUNNING)
-		return NULL;
 	if (g->holds)
 		return err_new(ERR_BUSY, "a dump of this guest is being written; wait for it, or end it with dump-cancel");
 	if (!g->ops->resume)
 		return unsupported(g, "run the guest");
+	return NULL;
+}
+
+static struct err *run_vcpus(struct guest *g, const struct vcpu_run *runs)
+{
+	enum run_action *actions = xcalloc(g->n_vcpus, sizeof(*actions));
+	struct err *e;
+
+	for (unsigned i = 0; i < g->n_vcpus; i++)
+		actions[i] = runs[i].action;
+	e = g->ops->run(g, actions);
+	free(actions);
+	return e;
+}
+
+/* runs NULL: all continue. */
+static struct err *start(struct guest *g, const struct vcpu_run *runs)
+{
+	struct err *e = check_resume(g);
+
+	if (e)
+		return e;
 	forget_regs(g);
-	e = g->ops->resume(g);
+	e = runs ? run_vcpus(g, runs) : g->ops->resume(g);
 	if (!e)
 		g->state = GUEST_RUNNING;
 	return e;
+}
+
+struct err *guest_resume(struct guest *g)
+{
+	if (g->state == GUEST_RUNNING)
+		return NULL;
+	end_run(g);
+	return start(g, NULL);
 }
 
 static struct err *need_stopped(const struct guest *g)
@@ -444,27 +486,104 @@ struct err *guest_write_reg(struct guest *g, unsigned vcpu, unsigned reg, const 
 	return e;
 }
 
-struct err *guest_step(struct guest *g, unsigned vcpu)
+/* ---- run control ---- */
+
+static bool all_continue(const struct guest *g, const struct vcpu_run *runs)
+{
+	for (unsigned i = 0; i < g->n_vcpus; i++)
+		if (runs[i].action != RUN_CONTINUE)
+			return false;
+	return true;
+}
+
+struct err *guest_run(struct guest *g, const struct vcpu_run *runs)
+{
+	struct err *e;
+
+	if (all_continue(g, runs))
+		return guest_resume(g);
+	e = need_stopped(g);
+	if (e)
+		return e;
+	if (!g->ops->run)
+		return unsupported(g, "step a vCPU, or let one run alone");
+	end_run(g);
+	e = start(g, runs);
+	if (e)
+		return e;
+	g->n_runs = g->n_vcpus;
+	g->runs = xcalloc(g->n_runs, sizeof(*g->runs));
+	memcpy(g->runs, runs, g->n_runs * sizeof(*g->runs));
+	return NULL;
+}
+
+static size_t find_breakpoint(const struct guest *g, const struct breakpoint *b)
+{
+	size_t i;
+
+	for (i = 0; i < g->n_breakpoints; i++) {
+		const struct breakpoint *x = &g->breakpoints[i];
+
+		if (x->kind == b->kind && x->gva == b->gva && x->bytes == b->bytes)
+			break;
+	}
+	return i;
+}
+
+struct err *guest_set_breakpoint(struct guest *g, unsigned vcpu, const struct breakpoint *b)
 {
 	struct err *e = check_vcpu(g, vcpu);
 
 	if (e)
 		return e;
-	return g->ops->step ? g->ops->step(g, vcpu) : unsupported(g, "step a vCPU");
-}
-
-struct err *guest_set_breakpoint(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes)
-{
 	if (!g->ops->set_breakpoint)
 		return unsupported(g, "set breakpoints");
-	return g->ops->set_breakpoint(g, kind, gva, bytes);
+	if (find_breakpoint(g, b) < g->n_breakpoints)
+		return NULL;
+	e = g->ops->set_breakpoint(g, vcpu, b);
+	if (e)
+		return e;
+	g->breakpoints = xreallocarray(g->breakpoints, g->n_breakpoints + 1, sizeof(*g->breakpoints));
+	g->breakpoints[g->n_breakpoints++] = *b;
+	return NULL;
 }
 
-struct err *guest_clear_breakpoint(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes)
+struct err *guest_clear_breakpoint(struct guest *g, const struct breakpoint *b)
 {
+	size_t i = find_breakpoint(g, b);
+	struct err *e = need_stopped(g);
+
+	if (e)
+		return e;
 	if (!g->ops->clear_breakpoint)
 		return unsupported(g, "clear breakpoints");
-	return g->ops->clear_breakpoint(g, kind, gva, bytes);
+	if (i == g->n_breakpoints)
+		return NULL;
+	e = g->ops->clear_breakpoint(g, b);
+	if (!e)
+		g->breakpoints[i] = g->breakpoints[--g->n_breakpoints];
+	return e;
+}
+
+struct err *guest_clear_breakpoints(struct guest *g)
+{
+	struct err *first;
+
+	if (g->state == GUEST_GONE)
+		g->n_breakpoints = 0;
+	first = g->n_breakpoints ? guest_stop(g) : NULL;
+	if (first)
+		return first;
+	for (size_t i = g->n_breakpoints; i-- > 0;) {
+		struct breakpoint b = g->breakpoints[i];
+		struct err *e = guest_clear_breakpoint(g, &b);
+
+		if (first)
+			err_destroy(e);
+		else
+			first = e;
+	}
+	return first;
 }
 
 int guest_poll_fd(struct guest *g)
@@ -472,10 +591,65 @@ int guest_poll_fd(struct guest *g)
 	return g->ops->poll_fd ? g->ops->poll_fd(g) : -1;
 }
 
+/* The backend passes over one where a vCPU starts: a range step must not start there again. */
+static bool has_breakpoint_at(const struct guest *g, uint64_t gva)
+{
+	for (size_t i = 0; i < g->n_breakpoints; i++) {
+		const struct breakpoint *b = &g->breakpoints[i];
+
+		if (b->gva == gva && (b->kind == BREAKPOINT_SOFTWARE || b->kind == BREAKPOINT_HARDWARE))
+			return true;
+	}
+	return false;
+}
+
+static bool is_range_step(const struct guest *g, const struct guest_event *ev)
+{
+	const struct vcpu_run *run;
+
+	if (ev->kind != GUEST_EVENT_STOPPED || ev->cause != STOP_STEP || ev->vcpu >= g->n_runs)
+		return false;
+	run = &g->runs[ev->vcpu];
+	return run->action == RUN_STEP && run->range_start < run->range_end;
+}
+
+/* After a step: does the range go on where the vCPU stands? */
+static struct err *check_range(struct guest *g, unsigned vcpu, bool *ret)
+{
+	const struct vcpu_run *run = &g->runs[vcpu];
+	const struct regs *regs;
+	uint64_t pc;
+	struct err *e = stop(g);
+
+	/* vCPUs that came meanwhile have no action. */
+	if (e || g->n_vcpus != g->n_runs)
+		return e;
+	e = guest_regs(g, vcpu, &regs);
+	if (e)
+		return e;
+	*ret = regs_get(regs, g->arch->pc, &pc) && pc >= run->range_start && pc < run->range_end &&
+	       !has_breakpoint_at(g, pc);
+	return NULL;
+}
+
 struct err *guest_poll(struct guest *g, struct guest_event *ret)
 {
+	bool again = false;
+	struct err *e;
+
 	*ret = (struct guest_event){ .kind = GUEST_EVENT_NONE };
-	return g->ops->poll ? g->ops->poll(g, ret) : NULL;
+	e = g->ops->poll ? g->ops->poll(g, ret) : NULL;
+	if (e || !is_range_step(g, ret))
+		return e;
+	e = check_range(g, ret->vcpu, &again);
+	if (e || !again)
+		return e;
+	e = start(g, g->runs);
+	/* What keeps it from going on is said to whoever lets it run next; this step has ended. */
+	if (!e)
+		ret->kind = GUEST_EVENT_NONE;
+	err_destroy(e);
+	return NULL;
 }
 
 void guest_describe_vcpu(struct guest *g, unsigned vcpu, struct buf *out)

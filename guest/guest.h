@@ -35,25 +35,59 @@ enum guest_state {
 	GUEST_GONE,    /* the VMM has exited, or a core was closed */
 };
 
-/* What guest_poll() found. */
-enum guest_event_kind {
-	GUEST_EVENT_NONE,
-	GUEST_EVENT_STOPPED, /* a vCPU stopped (breakpoint, step, reset) */
-	GUEST_EVENT_GONE,
-};
-
-struct guest_event {
-	enum guest_event_kind kind;
-	unsigned vcpu;
-	int signal; /* gdb's number, 5 for a trap */
-};
-
 enum breakpoint_kind { /* numbers of gdb's Z packets */
 	BREAKPOINT_SOFTWARE,
 	BREAKPOINT_HARDWARE,
 	WATCHPOINT_WRITE,
 	WATCHPOINT_READ,
 	WATCHPOINT_ACCESS,
+};
+#define N_BREAKPOINT_KINDS 5u
+
+struct breakpoint {
+	enum breakpoint_kind kind;
+	uint64_t gva;   /* linear */
+	uint64_t bytes; /* watchpoints: what is watched; else gdb's kind of the instruction */
+};
+
+/* What guest_poll() found. */
+enum guest_event_kind {
+	GUEST_EVENT_NONE,
+	GUEST_EVENT_STOPPED, /* nothing in it moves any more; guest_stop() makes it known */
+	GUEST_EVENT_GONE,
+};
+
+enum stop_cause {
+	STOP_OTHER, /* its owner paused it, a panic, a reset: see signal */
+	STOP_STEP,
+	STOP_BREAKPOINT,
+};
+
+/*
+ * One stop of one vCPU. Where several vCPUs stopped at once each gets its event: the
+ * rest is reported, one at a time, as soon as the guest is to run again, unless a
+ * breakpoint has been removed meanwhile or the vCPU sent elsewhere.
+ */
+struct guest_event {
+	enum guest_event_kind kind;
+	unsigned vcpu;
+	int signal; /* gdb's number, 5 for a trap */
+	enum stop_cause cause;
+	/* STOP_BREAKPOINT: which of those that were set; gva of a watchpoint is what was accessed, if that is known */
+	enum breakpoint_kind breakpoint;
+	uint64_t gva;
+};
+
+/* What a vCPU does while the guest runs. */
+enum run_action {
+	RUN_CONTINUE,
+	RUN_STEP, /* one instruction, then the guest stops */
+	RUN_HOLD, /* nothing */
+};
+
+struct vcpu_run {
+	enum run_action action;
+	uint64_t range_start, range_end; /* RUN_STEP: and on, as long as pc is in [start, end) */
 };
 
 /*
@@ -91,9 +125,18 @@ struct guest_ops {
 	struct err *(*write_regs)(struct guest *g, unsigned vcpu, const struct regs *from,
 				  const bool *changed);
 
-	struct err *(*step)(struct guest *g, unsigned vcpu);
-	struct err *(*set_breakpoint)(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes);
-	struct err *(*clear_breakpoint)(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes);
+	/*
+	 * As resume, with an action for each vCPU. A breakpoint where a vCPU stands is
+	 * passed over if a stop of the vCPU there was reported: else it has yet to be hit.
+	 */
+	struct err *(*run)(struct guest *g, const enum run_action *actions);
+	/*
+	 * For all vCPUs, from the next run until cleared; vcpu is the one whose page
+	 * tables tell where a software breakpoint goes. While the guest is stopped its
+	 * memory reads as if there were none. Each is set once and cleared once.
+	 */
+	struct err *(*set_breakpoint)(struct guest *g, unsigned vcpu, const struct breakpoint *b);
+	struct err *(*clear_breakpoint)(struct guest *g, const struct breakpoint *b);
 
 	/* Becomes readable when guest_poll() may have something to say; -1: never. */
 	int (*poll_fd)(struct guest *g);
@@ -124,6 +167,11 @@ struct guest {
 	size_t n_blocks;
 	struct regs **cache; /* one a vCPU, NULL until read at this stop */
 	struct os *os;       /* what is known of its operating system (guest/os.h); may be NULL */
+	struct breakpoint *breakpoints; /* that are set */
+	size_t n_breakpoints;
+	struct vcpu_run *runs; /* of the run under way, unless all continue; for range steps */
+	unsigned n_runs;
+	bool step_holds_irqs; /* interrupts wait while a vCPU steps, where the backend can do that */
 	unsigned holds;      /* images that need it to stay stopped */
 	uint64_t stops;      /* counts stops: what was cached at another count is stale */
 };
@@ -175,12 +223,27 @@ struct err *guest_write_reg(struct guest *g, unsigned vcpu, unsigned reg, const 
 struct err *guest_write_regs(struct guest *g, unsigned vcpu, const struct regs *from,
 			     const bool *changed) MUST_CHECK;
 
-/* Run control; ERR_UNSUPPORTED with the backend's name where it has none. */
-struct err *guest_step(struct guest *g, unsigned vcpu) MUST_CHECK;
-struct err *guest_set_breakpoint(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes) MUST_CHECK;
-struct err *guest_clear_breakpoint(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes) MUST_CHECK;
+/*
+ * Run control; ERR_UNSUPPORTED with the backend's name where it has none.
+ * runs: one a vCPU. The stop comes by guest_poll(), or by guest_stop().
+ */
+struct err *guest_run(struct guest *g, const struct vcpu_run *runs) MUST_CHECK;
+
+/*
+ * Of a stopped guest. Setting one that is set, and clearing one that is not, are no
+ * errors, as gdb expects. vcpu: whose page tables tell where a software breakpoint
+ * goes; ERR_UNMAPPED where nothing is mapped there.
+ */
+struct err *guest_set_breakpoint(struct guest *g, unsigned vcpu, const struct breakpoint *b) MUST_CHECK;
+struct err *guest_clear_breakpoint(struct guest *g, const struct breakpoint *b) MUST_CHECK;
+/*
+ * All of them. Stops a guest that runs, and leaves it stopped; of one that is gone
+ * there are none. Those that cannot be cleared stay set; the error is the first one's.
+ */
+struct err *guest_clear_breakpoints(struct guest *g) MUST_CHECK;
 
 int guest_poll_fd(struct guest *g); /* -1: none */
+/* A step that has ended inside of its range goes on here, once a call, and is no event. */
 struct err *guest_poll(struct guest *g, struct guest_event *ret) MUST_CHECK;
 
 void guest_describe_vcpu(struct guest *g, unsigned vcpu, struct buf *out);

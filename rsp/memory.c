@@ -11,7 +11,7 @@ static bool take_range(struct cursor *c, uint64_t *ret_addr, uint64_t *ret_bytes
 	return cursor_take_hex(c, ret_addr) && cursor_take_char(c, ',') && cursor_take_hex(c, ret_bytes);
 }
 
-static struct err *read_memory(struct rsp_session *s, uint64_t addr, void *ret, size_t bytes, size_t *ret_bytes)
+struct err *rsp_read_memory(struct rsp_session *s, uint64_t addr, void *ret, size_t bytes, size_t *ret_bytes)
 {
 	if (s->phys_memory)
 		return guest_read_phys(s->guest, addr, ret, bytes, ret_bytes);
@@ -40,7 +40,7 @@ static struct err *read_packet(struct rsp_session *s, struct cursor *args, bool 
 		return err_new(ERR_INVALID, "a read of no bytes");
 	bytes = MIN(bytes, PACKET_MAX_BYTES / 2);
 	data = xmalloc(bytes);
-	e = bytes ? read_memory(s, addr, data, bytes, &got) : NULL;
+	e = bytes ? rsp_read_memory(s, addr, data, bytes, &got) : NULL;
 	if (!e && binary) {
 		buf_addch(&s->reply, 'b');
 		buf_add(&s->reply, data, got);
@@ -66,9 +66,7 @@ static struct err *write_packet(struct rsp_session *s, uint64_t addr, const void
 	/* gdb probes for X with no bytes. */
 	struct err *e = bytes ? write_memory(s, addr, data, bytes) : NULL;
 
-	if (!e)
-		buf_adds(&s->reply, "OK");
-	return e;
+	return e ? e : rsp_ok(s);
 }
 
 struct err *rsp_M(struct rsp_session *s, struct cursor *args)

@@ -1,36 +1,50 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "rsp/session.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
+#include "guest/os.h"
 
 /* QEMU's single-step flags: step, no interrupts meanwhile, no timers meanwhile. */
 #define SSTEP_ENABLE 1u
 #define SSTEP_NOIRQ 2u
 #define SSTEP_NOTIMER 4u
 
-static struct err *ok(struct rsp_session *s)
+/* What the client announces, as far as it matters here. */
+static void take_features(struct rsp_session *s, struct cursor *args)
 {
-	buf_adds(&s->reply, "OK");
-	return NULL;
+	const struct {
+		const char *name;
+		bool *has;
+	} known[] = {
+		{ "error-message+", &s->takes_text },
+		{ "hwbreak+", &s->takes_hwbreak },
+		{ "swbreak+", &s->takes_swbreak },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		*known[i].has = false;
+	while (!cursor_at_end(args) && (cursor_take_char(args, ':') || cursor_take_char(args, ';'))) {
+		struct cursor feature = cursor_take_until(args, ";");
+
+		for (size_t i = 0; i < ARRAY_LEN(known); i++)
+			*known[i].has |= cursor_equals(&feature, known[i].name);
+	}
 }
 
 struct err *rsp_qSupported(struct rsp_session *s, struct cursor *args)
 {
-	s->takes_text = false;
-	while (!cursor_at_end(args)) {
-		struct cursor feature;
-
-		if (!cursor_take_char(args, ':') && !cursor_take_char(args, ';'))
-			return rsp_malformed();
-		feature = cursor_take_until(args, ";");
-		s->takes_text |= cursor_equals(&feature, "error-message+");
-	}
+	take_features(s, args);
+	if (!cursor_at_end(args))
+		return rsp_malformed();
 	buf_addf(&s->reply,
 		 "PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;qXfer:memory-map:read+;"
-		 "qXfer:threads:read+;vContSupported+;binary-upload+",
+		 "qXfer:threads:read+;vContSupported+;binary-upload+;swbreak+;hwbreak+;"
+		 "QThreadSuffixSupported+;QListThreadsInStopReply+",
 		 PACKET_MAX_BYTES);
 	if (s->takes_text)
 		buf_adds(&s->reply, ";error-message+");
@@ -41,28 +55,41 @@ struct err *rsp_QStartNoAckMode(struct rsp_session *s, struct cursor *args)
 {
 	(void)args;
 	s->no_ack = true;
-	return ok(s);
+	return rsp_ok(s);
 }
 
-struct err *rsp_extended(struct rsp_session *s, struct cursor *args)
+struct err *rsp_QNonStop(struct rsp_session *s, struct cursor *args)
 {
-	(void)args;
-	return ok(s);
-}
+	uint64_t on;
 
-struct err *rsp_qAttached(struct rsp_session *s, struct cursor *args)
-{
-	/* A pid may follow; the guest was there before us in any case. */
-	args->at = args->end;
-	buf_addch(&s->reply, '1');
-	return NULL;
+	if (!cursor_take_char(args, ':') || !cursor_take_hex(args, &on) || !cursor_at_end(args) || on > 1)
+		return rsp_malformed();
+	return on ? err_new(ERR_UNSUPPORTED, "the guest stops as a whole: there is no non-stop mode") : rsp_ok(s);
 }
 
 struct err *rsp_qSymbol(struct rsp_session *s, struct cursor *args)
 {
 	/* The client offers to look symbols up; we need none. */
 	args->at = args->end;
-	return ok(s);
+	return rsp_ok(s);
+}
+
+/* With it gdb moves a vmlinux to where the kernel runs. Empty: the file's addresses are right. */
+struct err *rsp_qOffsets(struct rsp_session *s, struct cursor *args)
+{
+	struct err *e;
+	uint64_t text;
+
+	(void)args;
+	if (!os_detect(s->guest))
+		return NULL;
+	e = os_symbol(s->guest, "_stext", &text);
+	if (e)
+		log_debug("%s", err_text(e));
+	else
+		buf_addf(&s->reply, "TextSeg=%" PRIx64, text);
+	err_destroy(e);
+	return NULL;
 }
 
 struct err *rsp_vMustReplyEmpty(struct rsp_session *s, struct cursor *args)
@@ -108,7 +135,12 @@ struct err *rsp_Qqemu_PhyMemMode(struct rsp_session *s, struct cursor *args)
 	if (!cursor_take_char(args, ':') || !cursor_take_hex(args, &on) || !cursor_at_end(args) || on > 1)
 		return rsp_malformed();
 	s->phys_memory = on;
-	return ok(s);
+	return rsp_ok(s);
+}
+
+void rsp_apply_sstep(const struct rsp_session *s)
+{
+	s->guest->step_holds_irqs = s->sstep & SSTEP_NOIRQ;
 }
 
 struct err *rsp_qqemu_sstepbits(struct rsp_session *s, struct cursor *args)
@@ -135,5 +167,6 @@ struct err *rsp_Qqemu_sstep(struct rsp_session *s, struct cursor *args)
 	if (flags & ~(uint64_t)(SSTEP_ENABLE | SSTEP_NOIRQ | SSTEP_NOTIMER))
 		return err_new(ERR_INVALID, "unknown single-step flags; qqemu.sstepbits lists them");
 	s->sstep = (unsigned)flags;
-	return ok(s);
+	rsp_apply_sstep(s);
+	return rsp_ok(s);
 }

@@ -43,12 +43,12 @@ static void add_reg(const struct regs *regs, unsigned reg, struct buf *out)
 		memset(buf_extend(out, 2 * bytes), 'x', 2 * bytes);
 }
 
-void rsp_add_expedited(struct rsp_session *s, struct buf *out)
+void rsp_add_expedited(struct rsp_session *s, unsigned vcpu, struct buf *out)
 {
 	const struct arch *arch = s->guest->arch;
 	const uint16_t rows[] = { arch->pc, arch->sp, arch->fp };
 	const struct regs *regs;
-	struct err *e = guest_regs(s->guest, s->vcpu, &regs);
+	struct err *e = guest_regs(s->guest, vcpu, &regs);
 
 	for (size_t i = 0; !e && i < ARRAY_LEN(rows); i++) {
 		if (!s->present[rows[i]] || !regs_bytes(regs, rows[i]))
@@ -63,9 +63,11 @@ void rsp_add_expedited(struct rsp_session *s, struct buf *out)
 struct err *rsp_g(struct rsp_session *s, struct cursor *args)
 {
 	const struct regs *regs;
-	struct err *e = guest_regs(s->guest, s->vcpu, &regs);
+	unsigned vcpu;
+	struct err *e = rsp_take_suffix(s, args, &vcpu);
 
-	(void)args;
+	if (!e)
+		e = guest_regs(s->guest, vcpu, &regs);
 	for (unsigned r = 0; !e && r < s->guest->arch->n_regs; r++)
 		if (s->present[r])
 			add_reg(regs, r, &s->reply);
@@ -99,33 +101,36 @@ static bool take_reg(struct cursor *c, struct regs *regs, unsigned reg, bool *re
 	return true;
 }
 
-static struct err *write_all(struct rsp_session *s, struct cursor *args, struct regs *regs, bool *changed)
+static struct err *write_all(struct rsp_session *s, unsigned vcpu, struct cursor *digits, struct regs *regs,
+			     bool *changed)
 {
 	for (unsigned r = 0; r < regs->arch->n_regs; r++)
-		if (s->present[r] && !take_reg(args, regs, r, &changed[r]))
+		if (s->present[r] && !take_reg(digits, regs, r, &changed[r]))
 			return rsp_malformed();
-	if (!cursor_at_end(args))
+	if (!cursor_at_end(digits))
 		return rsp_malformed();
-	return guest_write_regs(s->guest, s->vcpu, regs, changed);
+	return guest_write_regs(s->guest, vcpu, regs, changed);
 }
 
 struct err *rsp_G(struct rsp_session *s, struct cursor *args)
 {
+	struct cursor digits = cursor_take_until(args, ";");
 	const struct regs *now;
-	struct err *e = guest_regs(s->guest, s->vcpu, &now);
 	struct regs *regs;
+	unsigned vcpu;
+	struct err *e = rsp_take_suffix(s, args, &vcpu);
 	bool *changed;
 
+	if (!e)
+		e = guest_regs(s->guest, vcpu, &now);
 	if (e)
 		return e;
 	regs = regs_dup(now);
 	changed = xcalloc(s->guest->arch->n_regs, sizeof(*changed));
-	e = write_all(s, args, regs, changed);
-	if (!e)
-		buf_adds(&s->reply, "OK");
+	e = write_all(s, vcpu, &digits, regs, changed);
 	free(changed);
 	regs_destroy(regs);
-	return e;
+	return e ? e : rsp_ok(s);
 }
 
 static struct err *take_reg_number(const struct rsp_session *s, struct cursor *c, unsigned *ret)
@@ -143,13 +148,13 @@ static struct err *take_reg_number(const struct rsp_session *s, struct cursor *c
 struct err *rsp_p(struct rsp_session *s, struct cursor *args)
 {
 	const struct regs *regs;
-	unsigned reg;
+	unsigned reg, vcpu;
 	struct err *e = take_reg_number(s, args, &reg);
 
-	if (!e && !cursor_at_end(args))
-		e = rsp_malformed();
 	if (!e)
-		e = guest_regs(s->guest, s->vcpu, &regs);
+		e = rsp_take_suffix(s, args, &vcpu);
+	if (!e)
+		e = guest_regs(s->guest, vcpu, &regs);
 	if (!e)
 		add_reg(regs, reg, &s->reply);
 	return e;
@@ -158,16 +163,15 @@ struct err *rsp_p(struct rsp_session *s, struct cursor *args)
 struct err *rsp_P(struct rsp_session *s, struct cursor *args)
 {
 	uint8_t value[ARCH_MAX_REG_BYTES];
-	unsigned reg;
+	unsigned reg, vcpu;
 	struct err *e = take_reg_number(s, args, &reg);
 
 	if (e)
 		return e;
-	if (!cursor_take_char(args, '=') ||
-	    !cursor_take_hex_bytes(args, value, reg_bytes(s->guest->arch, reg)) || !cursor_at_end(args))
+	if (!cursor_take_char(args, '=') || !cursor_take_hex_bytes(args, value, reg_bytes(s->guest->arch, reg)))
 		return rsp_malformed();
-	e = guest_write_reg(s->guest, s->vcpu, reg, value);
+	e = rsp_take_suffix(s, args, &vcpu);
 	if (!e)
-		buf_adds(&s->reply, "OK");
-	return e;
+		e = guest_write_reg(s->guest, vcpu, reg, value);
+	return e ? e : rsp_ok(s);
 }

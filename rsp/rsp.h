@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "guest/guest.h"
@@ -22,10 +23,20 @@ struct rsp_host {
 	 * with exactly one rsp_session_monitor_done().
 	 */
 	void (*monitor)(void *arg, struct rsp_session *s, const char *command);
+	/*
+	 * gdb's attach: the guest of this process, stopped, in place of the one that
+	 * the session has, if any, which is let go of. An error changes nothing.
+	 */
+	struct err *(*attach)(void *arg, pid_t pid, struct guest **ret);
+	/* Lets go of the guest; the session goes on without one. */
+	void (*detach)(void *arg);
 	void *arg;
 };
 
-/* Borrows g, which must outlive it; the guest is stopped. */
+/*
+ * Borrows g, which must outlive it or rsp_session_forget_guest(); the guest is
+ * stopped. NULL: none, until the client attaches to one.
+ */
 struct rsp_session *rsp_session_create(struct guest *g, const struct rsp_host *host);
 void rsp_session_destroy(struct rsp_session *s); /* takes NULL */
 
@@ -36,6 +47,8 @@ struct buf *rsp_session_output(struct rsp_session *s);
 
 /* The guest stopped, or is gone: answers a continue that is under way. */
 void rsp_session_event(struct rsp_session *s, const struct guest_event *ev);
+/* A guest that is gone ends here; the session goes on without one. */
+void rsp_session_forget_guest(struct rsp_session *s);
 
 /*
  * Text for the client's console (O packets); any length, text or not. Dropped

@@ -1,38 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "rsp/session.h"
 
-#define SIGNAL_KILL 9
+#include <inttypes.h>
+#include <stdlib.h>
 
-bool rsp_guest_gone(const struct rsp_session *s)
+#include "base/alloc.h"
+
+/* Puts the session in its running state; the stop reply comes later. */
+static struct err *run(struct rsp_session *s, const struct vcpu_run *runs)
 {
-	return s->gone || s->guest->state == GUEST_GONE;
-}
+	struct err *e = guest_run(s->guest, runs);
 
-void rsp_add_stop_reply(struct rsp_session *s, struct buf *out)
-{
-	if (rsp_guest_gone(s)) {
-		buf_addf(out, "X%02x", SIGNAL_KILL);
-		return;
-	}
-	/* vCPUs can have gone while the guest ran. */
-	if (s->vcpu >= s->guest->n_vcpus)
-		s->vcpu = 0;
-	buf_addf(out, "T%02xthread:%x;core:%x;", (unsigned)s->signal & 0xff, s->vcpu + 1, s->vcpu);
-	rsp_add_expedited(s, out);
-}
-
-struct err *rsp_stop_reason(struct rsp_session *s, struct cursor *args)
-{
-	(void)args;
-	rsp_add_stop_reply(s, &s->reply);
-	return NULL;
-}
-
-/* ---- continue and step ---- */
-
-/* Puts the session in its running state; the stop reply comes later. e: what starting it gave. */
-static struct err *started(struct rsp_session *s, struct err *e)
-{
 	if (e && err_code(e) == ERR_GONE) {
 		s->gone = true;
 		err_destroy(e);
@@ -45,18 +23,18 @@ static struct err *started(struct rsp_session *s, struct err *e)
 	return NULL;
 }
 
-static struct err *go_on(struct rsp_session *s)
+/* C and S: no signal can be delivered to a vCPU; it is read and passed over. */
+static struct err *take_signal(struct cursor *args)
 {
-	return started(s, guest_resume(s->guest));
+	uint64_t signal;
+
+	return cursor_take_hex(args, &signal) && signal <= 0xff ? NULL : rsp_malformed();
 }
 
-static struct err *step(struct rsp_session *s, unsigned vcpu)
-{
-	return started(s, guest_step(s->guest, vcpu));
-}
+/* ---- c and s, and C and S with a signal ---- */
 
-/* c and s may say where to go on. */
-static struct err *take_pc(struct rsp_session *s, struct cursor *args)
+/* They may say where to go on. */
+static struct err *take_pc(struct rsp_session *s, struct cursor *args, unsigned vcpu)
 {
 	uint16_t pc = s->guest->arch->pc;
 	uint8_t bytes[ARCH_MAX_REG_BYTES];
@@ -67,130 +45,162 @@ static struct err *take_pc(struct rsp_session *s, struct cursor *args)
 	if (!cursor_take_hex(args, &addr) || !cursor_at_end(args))
 		return rsp_malformed();
 	store_uint(bytes, reg_bytes(s->guest->arch, pc), s->guest->order, addr);
-	return guest_write_reg(s->guest, s->vcpu, pc, bytes);
+	return guest_write_reg(s->guest, vcpu, pc, bytes);
 }
 
-/* C and S: no signal can be delivered to a vCPU; it is read and passed over. */
-static struct err *take_signal(struct cursor *args)
+/* As gdbserver does: a vCPU that Hc chose is alone, else the others continue. */
+static struct err *run_one(struct rsp_session *s, struct cursor *args, enum run_action action)
 {
-	uint64_t signal;
+	unsigned n = s->guest->n_vcpus;
+	bool alone = s->run_vcpu < n;
+	unsigned vcpu = alone ? s->run_vcpu : s->vcpu;
+	struct err *e = take_pc(s, args, vcpu);
+	struct vcpu_run *runs;
 
-	return cursor_take_hex(args, &signal) && signal <= 0xff ? NULL : rsp_malformed();
+	if (e)
+		return e;
+	runs = xcalloc(n, sizeof(*runs));
+	for (unsigned i = 0; i < n; i++)
+		runs[i].action = i == vcpu ? action : alone ? RUN_HOLD : RUN_CONTINUE;
+	e = run(s, runs);
+	free(runs);
+	return e;
 }
 
-static struct err *take_signal_and_pc(struct rsp_session *s, struct cursor *args)
+static struct err *run_one_with_signal(struct rsp_session *s, struct cursor *args, enum run_action action)
 {
 	struct err *e = take_signal(args);
 
 	if (!e && cursor_take_char(args, ';') && cursor_at_end(args))
 		e = rsp_malformed();
-	return e ? e : take_pc(s, args);
-}
-
-static unsigned vcpu_to_step(const struct rsp_session *s)
-{
-	return s->run_vcpu == RSP_NO_VCPU ? s->vcpu : s->run_vcpu;
+	return e ? e : run_one(s, args, action);
 }
 
 struct err *rsp_c(struct rsp_session *s, struct cursor *args)
 {
-	struct err *e = take_pc(s, args);
-
-	return e ? e : go_on(s);
+	return run_one(s, args, RUN_CONTINUE);
 }
 
 struct err *rsp_C(struct rsp_session *s, struct cursor *args)
 {
-	struct err *e = take_signal_and_pc(s, args);
-
-	return e ? e : go_on(s);
+	return run_one_with_signal(s, args, RUN_CONTINUE);
 }
 
 struct err *rsp_s(struct rsp_session *s, struct cursor *args)
 {
-	struct err *e = take_pc(s, args);
-
-	return e ? e : step(s, vcpu_to_step(s));
+	return run_one(s, args, RUN_STEP);
 }
 
 struct err *rsp_S(struct rsp_session *s, struct cursor *args)
 {
-	struct err *e = take_signal_and_pc(s, args);
-
-	return e ? e : step(s, vcpu_to_step(s));
+	return run_one_with_signal(s, args, RUN_STEP);
 }
 
 /* ---- vCont ---- */
 
-/* What a vCont packet comes to. The guest runs or stops as a whole; one vCPU may step. */
+/* What a vCont packet comes to. A vCPU that no action names is held. */
 struct plan {
-	bool go_on;
-	bool step;
-	unsigned step_vcpu;
+	struct vcpu_run *runs;
+	bool *given; /* the leftmost action that names a vCPU counts */
 };
 
-static bool take_kind(struct cursor *c, char *ret)
+/* "start,end"; where they are the same it is one step. */
+static struct err *take_step_range(struct cursor *c, struct vcpu_run *ret)
 {
-	static const char kinds[] = { 'c', 'C', 's', 'S', 't' };
+	uint64_t start, end;
 
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		if (cursor_take_char(c, kinds[i])) {
-			*ret = kinds[i];
-			return true;
-		}
-	}
-	return false;
+	if (!cursor_take_hex(c, &start) || !cursor_take_char(c, ',') || !cursor_take_hex(c, &end))
+		return rsp_malformed();
+	if (start > end)
+		return err_new(ERR_INVALID, "the range ends at 0x%" PRIx64 ", before it starts", end);
+	*ret = (struct vcpu_run){ RUN_STEP, start, end };
+	return NULL;
 }
 
-/* "c", "C05:1", "s:-1", ...; the first step of a packet counts. */
+/* "c", "C05", "s", "S05", "t", "r1000,1008" */
+static struct err *take_kind(struct cursor *c, struct vcpu_run *ret)
+{
+	static const struct {
+		char letter;
+		enum run_action action;
+		bool signal;
+	} kinds[] = {
+		{ 'c', RUN_CONTINUE, false }, { 'C', RUN_CONTINUE, true }, { 's', RUN_STEP, false },
+		{ 'S', RUN_STEP, true },      { 't', RUN_HOLD, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (!cursor_take_char(c, kinds[i].letter))
+			continue;
+		*ret = (struct vcpu_run){ .action = kinds[i].action };
+		return kinds[i].signal ? take_signal(c) : NULL;
+	}
+	return cursor_take_char(c, 'r') ? take_step_range(c, ret) : rsp_malformed();
+}
+
+/* An action and, behind ':', its thread. */
 static struct err *take_action(struct rsp_session *s, struct cursor *c, struct plan *plan)
 {
-	enum rsp_thread which;
+	enum rsp_thread which = RSP_THREAD_ALL;
+	struct vcpu_run action;
 	unsigned vcpu = s->vcpu;
-	struct err *e = NULL;
-	char kind;
+	struct err *e = take_kind(c, &action);
 
-	if (!take_kind(c, &kind))
-		return rsp_malformed();
-	if (kind == 'C' || kind == 'S')
-		e = take_signal(c);
 	if (!e && cursor_take_char(c, ':'))
 		e = rsp_take_thread(s, c, &which, &vcpu);
 	if (e)
 		return e;
-	if (kind == 'c' || kind == 'C')
-		plan->go_on = true;
-	if ((kind == 's' || kind == 'S') && !plan->step) {
-		plan->step = true;
-		plan->step_vcpu = vcpu;
+	for (unsigned i = 0; i < s->guest->n_vcpus; i++) {
+		if (plan->given[i] || (which != RSP_THREAD_ALL && i != vcpu))
+			continue;
+		plan->runs[i] = action;
+		plan->given[i] = true;
 	}
 	return NULL;
 }
 
-struct err *rsp_vCont(struct rsp_session *s, struct cursor *args)
+static struct err *take_plan(struct rsp_session *s, struct cursor *args, struct plan *plan)
 {
-	struct plan plan = { 0 };
+	struct err *e;
 
 	do {
-		struct err *e = cursor_take_char(args, ';') ? take_action(s, args, &plan) : rsp_malformed();
+		e = cursor_take_char(args, ';') ? take_action(s, args, plan) : rsp_malformed();
+	} while (!e && !cursor_at_end(args));
+	return e;
+}
 
-		if (e)
-			return e;
-	} while (!cursor_at_end(args));
-	if (plan.step)
-		return step(s, plan.step_vcpu);
-	if (plan.go_on)
-		return go_on(s);
+static struct err *run_plan(struct rsp_session *s, const struct plan *plan)
+{
+	for (unsigned i = 0; i < s->guest->n_vcpus; i++) {
+		if (plan->runs[i].action != RUN_HOLD)
+			return run(s, plan->runs);
+	}
 	/* Only t, and the guest is stopped. */
-	s->signal = 0;
-	return rsp_stop_reason(s, args);
+	s->stop = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = s->vcpu };
+	return rsp_stop_reason(s, NULL);
+}
+
+struct err *rsp_vCont(struct rsp_session *s, struct cursor *args)
+{
+	unsigned n = s->guest->n_vcpus;
+	struct plan plan = { xcalloc(n, sizeof(*plan.runs)), xcalloc(n, sizeof(*plan.given)) };
+	struct err *e;
+
+	for (unsigned i = 0; i < n; i++)
+		plan.runs[i].action = RUN_HOLD;
+	e = take_plan(s, args, &plan);
+	if (!e)
+		e = run_plan(s, &plan);
+	free(plan.runs);
+	free(plan.given);
+	return e;
 }
 
 struct err *rsp_vCont_query(struct rsp_session *s, struct cursor *args)
 {
 	(void)args;
 	/* gdb uses vCont only where all four of c, C, s and S are there. */
-	buf_adds(&s->reply, "vCont;c;C;s;S;t");
+	buf_adds(&s->reply, "vCont;c;C;s;S;t;r");
 	return NULL;
 }
 
@@ -198,73 +208,5 @@ struct err *rsp_vCtrlC(struct rsp_session *s, struct cursor *args)
 {
 	(void)args;
 	s->interrupt = true;
-	buf_adds(&s->reply, "OK");
-	return NULL;
-}
-
-/* ---- breakpoints ---- */
-
-typedef struct err *(*breakpoint_fn)(struct guest *g, enum breakpoint_kind kind, uint64_t gva, uint64_t bytes);
-
-/*
- * "type,addr,kind". Where a backend has none the answer is an error: at an
- * empty reply to Z0 gdb would write breakpoint instructions into the guest.
- */
-static struct err *breakpoint(struct rsp_session *s, struct cursor *args, breakpoint_fn fn)
-{
-	uint64_t kind, addr, bytes;
-	struct err *e;
-
-	if (!cursor_take_hex(args, &kind) || !cursor_take_char(args, ',') || !cursor_take_hex(args, &addr) ||
-	    !cursor_take_char(args, ',') || !cursor_take_hex(args, &bytes) || !cursor_at_end(args))
-		return rsp_malformed();
-	if (kind > WATCHPOINT_ACCESS)
-		return err_new(ERR_UNSUPPORTED, "there is no breakpoint of type %u", (unsigned)(kind & 0xff));
-	e = fn(s->guest, (enum breakpoint_kind)kind, addr, bytes);
-	if (!e)
-		buf_adds(&s->reply, "OK");
-	return e;
-}
-
-struct err *rsp_Z(struct rsp_session *s, struct cursor *args)
-{
-	return breakpoint(s, args, guest_set_breakpoint);
-}
-
-struct err *rsp_z(struct rsp_session *s, struct cursor *args)
-{
-	return breakpoint(s, args, guest_clear_breakpoint);
-}
-
-/* ---- letting go ---- */
-
-/* D and vKill name a process, or none; there is but one here. */
-static struct err *let_go(struct rsp_session *s, struct cursor *args)
-{
-	uint64_t pid;
-
-	if (!cursor_at_end(args) &&
-	    (!cursor_take_char(args, ';') || !cursor_take_hex(args, &pid) || !cursor_at_end(args)))
-		return rsp_malformed();
-	s->ended = true;
-	buf_adds(&s->reply, "OK");
-	return NULL;
-}
-
-struct err *rsp_D(struct rsp_session *s, struct cursor *args)
-{
-	return let_go(s, args);
-}
-
-struct err *rsp_vKill(struct rsp_session *s, struct cursor *args)
-{
-	return let_go(s, args);
-}
-
-struct err *rsp_k(struct rsp_session *s, struct cursor *args)
-{
-	(void)args;
-	s->ended = true;
-	s->silent = true;
-	return NULL;
+	return rsp_ok(s);
 }

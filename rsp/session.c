@@ -13,22 +13,41 @@
 /* A client that leaves this much unanswered behind a continue is not a debugger. */
 #define QUEUE_MAX_BYTES (4 * (size_t)PACKET_MAX_BYTES)
 
+/* gdb asks again after 2 seconds, unless its remotetimeout is set. */
+#define PATIENCE_MS 1500u
+
 /* How a packet stands in the queue, its payload behind it. */
 struct queued {
 	size_t bytes;
 	bool too_long;
 };
 
+void rsp_set_guest(struct rsp_session *s, struct guest *g)
+{
+	buf_reset(&s->target_xml);
+	free(s->present);
+	s->present = NULL;
+	s->guest = g;
+	s->gone = false;
+	s->phys_memory = false;
+	s->vcpu = 0;
+	s->run_vcpu = RSP_NO_VCPU;
+	s->next_thread = 0;
+	s->stop = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .signal = 5 };
+	if (!g)
+		return;
+	rsp_registers_init(s);
+	rsp_apply_sstep(s);
+}
+
 struct rsp_session *rsp_session_create(struct guest *g, const struct rsp_host *host)
 {
 	struct rsp_session *s = xcalloc(1, sizeof(*s));
 
-	s->guest = g;
 	s->host = *host;
-	s->run_vcpu = RSP_NO_VCPU;
-	s->signal = 5;
 	s->sstep = 7;
-	rsp_registers_init(s);
+	s->patience_ms = PATIENCE_MS;
+	rsp_set_guest(s, g);
 	return s;
 }
 
@@ -134,6 +153,12 @@ struct err *rsp_malformed(void)
 	return err_new(ERR_INVALID, "malformed packet");
 }
 
+struct err *rsp_ok(struct rsp_session *s)
+{
+	buf_adds(&s->reply, "OK");
+	return NULL;
+}
+
 /* ---- running ---- */
 
 void rsp_run_ended(struct rsp_session *s, struct err *e)
@@ -157,24 +182,30 @@ static void interrupt(struct rsp_session *s)
 {
 	if (s->state != RSP_RUNNING)
 		return;
-	s->signal = 2;
+	s->stop = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = s->vcpu, .signal = 2 };
 	rsp_run_ended(s, guest_stop(s->guest));
 }
 
 /* ---- packets in ---- */
 
+static struct err *handle(struct rsp_session *s, const struct rsp_command *cmd, struct cursor *args)
+{
+	if ((cmd->flags & RSP_BARE) && !cursor_at_end(args))
+		return rsp_malformed();
+	if (!s->guest && !(cmd->flags & RSP_GUESTLESS))
+		return err_new(ERR_INVALID, "no guest is attached; gdb's attach PID attaches to that of a VMM");
+	return cmd->handle(s, args);
+}
+
 static void dispatch(struct rsp_session *s, const char *payload, size_t bytes)
 {
 	struct cursor args;
 	const struct rsp_command *cmd = rsp_command_find(payload, bytes, &args);
-	struct err *e = NULL;
+	struct err *e;
 
 	buf_reset(&s->reply);
 	s->silent = false;
-	if (cmd && (cmd->flags & RSP_BARE) && !cursor_at_end(&args))
-		e = rsp_malformed();
-	else if (cmd)
-		e = cmd->handle(s, &args);
+	e = cmd ? handle(s, cmd, &args) : NULL;
 	assert(e || !cmd || cursor_at_end(&args));
 	if (e)
 		send_error(s, cmd->flags, e);
@@ -296,12 +327,17 @@ void rsp_session_event(struct rsp_session *s, const struct guest_event *ev)
 		s->gone = true;
 	if (s->state != RSP_RUNNING)
 		return;
-	if (ev->kind == GUEST_EVENT_STOPPED) {
-		s->vcpu = ev->vcpu;
-		s->signal = ev->signal;
-	}
+	if (ev->kind == GUEST_EVENT_STOPPED)
+		s->stop = *ev;
 	rsp_run_ended(s, s->gone ? NULL : guest_stop(s->guest));
 	drain(s);
+}
+
+void rsp_session_forget_guest(struct rsp_session *s)
+{
+	assert(s->state != RSP_RUNNING);
+	rsp_set_guest(s, NULL);
+	s->gone = true;
 }
 
 void rsp_session_console(struct rsp_session *s, const char *text, size_t bytes)

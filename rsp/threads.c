@@ -26,8 +26,7 @@ struct err *rsp_take_thread(const struct rsp_session *s, struct cursor *c, enum 
 	return NULL;
 }
 
-/* A thread that must be one, and the packet's end. */
-static struct err *take_one_thread(const struct rsp_session *s, struct cursor *c, unsigned *ret_vcpu)
+struct err *rsp_take_one_thread(const struct rsp_session *s, struct cursor *c, unsigned *ret_vcpu)
 {
 	enum rsp_thread which;
 	struct err *e = rsp_take_thread(s, c, &which, ret_vcpu);
@@ -35,6 +34,22 @@ static struct err *take_one_thread(const struct rsp_session *s, struct cursor *c
 	if (!e && (which != RSP_THREAD_ONE || !cursor_at_end(c)))
 		e = rsp_malformed();
 	return e;
+}
+
+struct err *rsp_take_suffix(const struct rsp_session *s, struct cursor *c, unsigned *ret_vcpu)
+{
+	struct cursor id;
+
+	if (cursor_at_end(c)) {
+		*ret_vcpu = s->vcpu;
+		return NULL;
+	}
+	if (!s->thread_suffix || !cursor_take_string(c, ";thread:"))
+		return rsp_malformed();
+	id = cursor_take_until(c, ";");
+	if (!cursor_take_char(c, ';') || !cursor_at_end(c))
+		return rsp_malformed();
+	return rsp_take_one_thread(s, &id, ret_vcpu);
 }
 
 struct err *rsp_H(struct rsp_session *s, struct cursor *args)
@@ -55,18 +70,15 @@ struct err *rsp_H(struct rsp_session *s, struct cursor *args)
 		s->run_vcpu = which == RSP_THREAD_ONE ? vcpu : RSP_NO_VCPU;
 	else if (which == RSP_THREAD_ONE)
 		s->vcpu = vcpu;
-	buf_adds(&s->reply, "OK");
-	return NULL;
+	return rsp_ok(s);
 }
 
 struct err *rsp_T(struct rsp_session *s, struct cursor *args)
 {
 	unsigned vcpu;
-	struct err *e = take_one_thread(s, args, &vcpu);
+	struct err *e = rsp_take_one_thread(s, args, &vcpu);
 
-	if (!e)
-		buf_adds(&s->reply, "OK");
-	return e;
+	return e ? e : rsp_ok(s);
 }
 
 struct err *rsp_qC(struct rsp_session *s, struct cursor *args)
@@ -105,7 +117,7 @@ struct err *rsp_qThreadExtraInfo(struct rsp_session *s, struct cursor *args)
 
 	if (!cursor_take_char(args, ','))
 		return rsp_malformed();
-	e = take_one_thread(s, args, &vcpu);
+	e = rsp_take_one_thread(s, args, &vcpu);
 	if (e)
 		return e;
 	guest_describe_vcpu(s->guest, vcpu, &what);

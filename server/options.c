@@ -84,6 +84,13 @@ static struct err *set_once(struct options *o, const char *value)
 	return NULL;
 }
 
+static struct err *set_multi(struct options *o, const char *value)
+{
+	(void)value;
+	o->multi = true;
+	return NULL;
+}
+
 static struct err *set_allow_remote(struct options *o, const char *value)
 {
 	(void)value;
@@ -151,6 +158,7 @@ static const struct option_desc table[] = {
 	{ "qmp", 0, "SOCKET", WITH_TARGET, "the guest of the QEMU with this QMP socket: PATH, HOST:PORT", set_qmp },
 	{ "vm", 0, "N", WITH_TARGET, "which VM of a process that has several, from 0", set_vm },
 	{ "once", 0, NULL, IN_SERVE, "exit when the first client has left", set_once },
+	{ "multi", 0, NULL, IN_SERVE, "let clients attach to any KVM process; TARGET may be left out", set_multi },
 	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", set_allow_remote },
 	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", set_quiet },
 	{ "paging", 'p', NULL, IN_DUMP, "a program header for each mapping of the page tables", set_paging },
@@ -177,13 +185,25 @@ static const char *const mode_names[] = {
 	[MODE_LIST] = "list",
 };
 
+static int count_targets(const struct options *o)
+{
+	return (o->pid != 0) + (o->core != NULL) + (o->qmp != NULL);
+}
+
+bool options_have_target(const struct options *o)
+{
+	return count_targets(o) > 0;
+}
+
 static struct err *check_target(const struct options *o)
 {
-	int n = (o->pid != 0) + (o->core != NULL) + (o->qmp != NULL);
+	int n = count_targets(o);
 
 	if (n > 1)
 		return err_new(ERR_USAGE, "more than one of --attach, --core and --qmp is given; there is one target");
-	return n ? NULL : err_new(ERR_USAGE, "no target: give --attach PID, --core FILE or --qmp SOCKET");
+	if (n || o->multi)
+		return NULL;
+	return err_new(ERR_USAGE, "no target: give --attach PID, --core FILE or --qmp SOCKET");
 }
 
 /* n words behind the subcommand, which is words[0] but in MODE_SERVE. */
@@ -336,6 +356,7 @@ void options_usage(struct buf *out)
 {
 	buf_adds(out, "A gdbserver for virtual machines.\n\n"
 		      "vmgdbserver [OPTIONS] COMM TARGET            serve gdb\n"
+		      "vmgdbserver [OPTIONS] --multi COMM           the same; gdb says what to attach to\n"
 		      "vmgdbserver dump [-q] [-p] [--begin A --length N] TARGET OUT\n"
 		      "                                             write a vmcore\n"
 		      "vmgdbserver console TARGET [-c COMMAND]...   monitor commands at a prompt\n"

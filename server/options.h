@@ -28,9 +28,10 @@ struct options {
 	const char *comm;      /* MODE_SERVE */
 	pid_t pid;             /* of --attach, or 0 */
 	const char *core;      /* of --core, or NULL */
-	const char *qmp;       /* of --qmp, or NULL; just one of the three where a target is needed */
+	const char *qmp;       /* of --qmp, or NULL; just one of the three, but see multi */
 	unsigned vm;           /* which VM of the process */
 	bool once;
+	bool multi;            /* clients may attach to other VMMs; there may be no target */
 	bool allow_remote;
 	bool debug;
 	bool quiet;
@@ -48,6 +49,8 @@ struct options {
  */
 struct err *options_parse(int argc, char **argv, struct options *ret) MUST_CHECK;
 void options_deinit(struct options *o);
+
+bool options_have_target(const struct options *o);
 
 /* What --help prints. */
 void options_usage(struct buf *out);

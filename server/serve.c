@@ -11,9 +11,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "rsp/rsp.h"
-#include "server/hold.h"
-#include "server/monitor.h"
 #include "server/refuse.h"
+#include "server/target.h"
 
 /* A client that does not read its replies is not listened to. */
 #define OUTPUT_MAX_BYTES (1u << 20)
@@ -31,13 +30,14 @@ struct listener {
 struct client {
 	struct comm_client conn;
 	struct rsp_session *session; /* NULL: there is no client */
+	struct target *target;       /* NULL: it has none */
 	struct loop_source *reader, *writer;
 };
 
 struct server {
 	struct serve_config config;
-	struct hold hold;
-	struct monitor *monitor;
+	struct target *given;   /* of the command line; NULL: none */
+	struct target *targets; /* all: that one, and those that clients attached to */
 	struct refusals *refusals;
 	struct listener *listeners;
 	struct client client;
@@ -45,11 +45,59 @@ struct server {
 	struct err *error; /* what serve_run() returns */
 };
 
+/* ---- targets ---- */
+
+static bool dumping(const struct server *s)
+{
+	for (const struct target *t = s->targets; t; t = t->next)
+		if (monitor_dumping(t->monitor))
+			return true;
+	return false;
+}
+
+/* Takes t off the list; what was attached to is let go of. */
+static void drop_target(struct server *s, struct target *t)
+{
+	struct target **link = &s->targets;
+	struct guest *g = t == s->given ? NULL : t->guest;
+
+	while (*link != t)
+		link = &(*link)->next;
+	*link = t->next;
+	target_destroy(t);
+	guest_destroy(g);
+}
+
+/* Whatever no client and no dump uses any more. */
+static void drop_unused(struct server *s)
+{
+	struct target *t = s->targets;
+
+	while (t) {
+		struct target *next = t->next;
+
+		if (t != s->given && t != s->client.target && !monitor_dumping(t->monitor))
+			drop_target(s, t);
+		t = next;
+	}
+}
+
+/* The client goes from the target that it has, if any, to t, which is entered, or NULL. */
+static void switch_target(struct server *s, struct target *t)
+{
+	struct target *old = s->client.target;
+
+	s->client.target = t;
+	if (old)
+		target_leave(old);
+	drop_unused(s);
+}
+
 /* ---- the end of a client, and of all ---- */
 
 static void quit_if_done(struct server *s)
 {
-	if (s->leaving && !monitor_dumping(s->monitor))
+	if (s->leaving && !dumping(s))
 		loop_quit(s->config.loop);
 }
 
@@ -67,13 +115,15 @@ static void close_client(struct server *s)
 	if (!c->session)
 		return;
 	log_debug("client %s has left", c->conn.name);
-	monitor_cancel(s->monitor);
+	/* A monitor command that it waits for is told to the session. */
+	if (c->target)
+		monitor_cancel(c->target->monitor);
 	rsp_session_destroy(c->session);
 	loop_remove(c->reader);
 	loop_remove(c->writer);
 	comm_close_client(&c->conn);
+	switch_target(s, NULL);
 	*c = (struct client){ 0 };
-	warn(hold_drop(&s->hold));
 	s->leaving |= s->config.once || !comm_count(s->config.comm);
 	quit_if_done(s);
 }
@@ -86,7 +136,8 @@ static void quit(struct server *s, struct err *e)
 		err_destroy(e);
 	else
 		s->error = e;
-	monitor_cancel_dump(s->monitor);
+	for (struct target *t = s->targets; t; t = t->next)
+		monitor_cancel_dump(t->monitor);
 	loop_quit(s->config.loop);
 }
 
@@ -194,7 +245,7 @@ static void on_monitor(void *arg, struct rsp_session *session, const char *comma
 					 .arg = s };
 
 	(void)session;
-	monitor_run(s->monitor, &client, command);
+	monitor_run(s->client.target->monitor, &client, command);
 }
 
 static void on_dump_ended(void *arg, const char *line, bool failed)
@@ -204,19 +255,113 @@ static void on_dump_ended(void *arg, const char *line, bool failed)
 	quit_if_done(arg);
 }
 
+/* ---- the guest ---- */
+
+/* An attached target has gone, or cannot be served any more; the client may go on. Takes over e. */
+static void lose_target(struct server *s, struct target *t, struct err *e)
+{
+	const struct guest_event gone = { .kind = GUEST_EVENT_GONE };
+
+	warn(err_prefix(e, "%s", t->name));
+	monitor_cancel_dump(t->monitor);
+	if (s->client.target == t) {
+		rsp_session_event(s->client.session, &gone);
+		rsp_session_forget_guest(s->client.session);
+		switch_target(s, NULL);
+		service_client(s);
+	} else {
+		drop_target(s, t);
+	}
+}
+
+static void on_event(void *arg, struct target *t, const struct guest_event *ev, struct err *e)
+{
+	struct server *s = arg;
+
+	if (!e && ev->kind == GUEST_EVENT_GONE)
+		e = err_new(ERR_GONE, "its VMM has exited");
+	if (e && t != s->given) {
+		lose_target(s, t, e);
+		return;
+	}
+	if (s->client.target == t) {
+		rsp_session_event(s->client.session, ev);
+		service_client(s);
+	}
+	if (e)
+		quit(s, err_prefix(e, "%s", t->name));
+}
+
+static struct target *add_target(struct server *s, struct guest *g, pid_t pid, const char *name)
+{
+	struct target_config config = { .loop = s->config.loop,
+					.inherited = s->config.inherited,
+					.event = on_event,
+					.dump_ended = on_dump_ended,
+					.arg = s };
+	struct target *t = target_create(&config, g, pid, name);
+
+	t->next = s->targets;
+	s->targets = t;
+	return t;
+}
+
+/* ---- gdb's attach and detach ---- */
+
+static struct err *find_target(struct server *s, pid_t pid, struct target **ret)
+{
+	struct guest *g = NULL;
+	struct err *e;
+	char name[32];
+
+	for (*ret = s->targets; *ret; *ret = (*ret)->next)
+		if ((*ret)->pid == pid)
+			return NULL;
+	if (!s->config.attach)
+		return err_new(ERR_UNSUPPORTED, "this server is for one guest; one with --multi attaches to others");
+	e = s->config.attach(s->config.arg, pid, &g);
+	if (e)
+		return e;
+	snprintf(name, sizeof(name), "process %d", (int)pid);
+	*ret = add_target(s, g, pid, name);
+	return NULL;
+}
+
+static struct err *on_attach(void *arg, pid_t pid, struct guest **ret)
+{
+	struct server *s = arg;
+	struct target *t = NULL;
+	struct err *e = find_target(s, pid, &t);
+
+	if (!e)
+		e = target_enter(t);
+	if (e) {
+		drop_unused(s);
+		return e;
+	}
+	switch_target(s, t);
+	*ret = t->guest;
+	return NULL;
+}
+
+static void on_detach(void *arg)
+{
+	switch_target(arg, NULL);
+}
+
 /* ---- clients ---- */
 
 static struct err *open_client(struct server *s, const struct comm_client *conn)
 {
-	struct rsp_host host = { on_monitor, s };
+	struct rsp_host host = { .monitor = on_monitor, .attach = on_attach, .detach = on_detach, .arg = s };
 	struct client *c = &s->client;
-	struct err *e = hold_take(&s->hold);
+	struct err *e = s->given ? target_enter(s->given) : NULL;
 
 	if (e)
 		return e;
 	log_debug("client %s", conn->name);
-	monitor_reset(s->monitor);
 	c->conn = *conn;
+	c->target = s->given;
 	c->session = rsp_session_create(s->config.guest, &host);
 	c->reader = loop_add_fd(s->config.loop, conn->in, POLLIN, on_readable, s);
 	c->writer = loop_add_fd(s->config.loop, conn->out, 0, on_writable, s);
@@ -231,7 +376,7 @@ static void admit_client(struct server *s, struct comm_client *conn)
 		return;
 	comm_close_client(conn);
 	if (err_code(e) == ERR_GONE || !comm_count(s->config.comm))
-		quit(s, err_prefix(e, "%s", s->config.target));
+		quit(s, err_prefix(e, "%s", s->given->name));
 	else
 		warn(err_prefix(e, "client %s", conn->name));
 }
@@ -277,25 +422,6 @@ static void on_listener(void *arg, short revents)
 	refusals_add(s->refusals, &conn, "vmgdbserver serves another client; it takes one at a time");
 }
 
-/* ---- the guest ---- */
-
-static void on_guest(void *arg, short revents)
-{
-	struct server *s = arg;
-	struct guest_event ev = { .kind = GUEST_EVENT_NONE };
-	struct err *e = guest_poll(s->config.guest, &ev);
-
-	(void)revents;
-	if (!e && s->client.session) {
-		rsp_session_event(s->client.session, &ev);
-		service_client(s);
-	}
-	if (!e && ev.kind == GUEST_EVENT_GONE)
-		e = err_new(ERR_GONE, "its VMM has exited");
-	if (e)
-		quit(s, err_prefix(e, "%s", s->config.target));
-}
-
 static void on_signal(void *arg, int signo)
 {
 	log_debug("signal %d: detaching", signo);
@@ -303,14 +429,6 @@ static void on_signal(void *arg, int signo)
 }
 
 /* ---- all of it ---- */
-
-static void watch_guest(struct server *s)
-{
-	int fd = guest_poll_fd(s->config.guest);
-
-	if (fd >= 0)
-		loop_add_fd(s->config.loop, fd, POLLIN, on_guest, s);
-}
 
 static void listen_to_all(struct server *s)
 {
@@ -328,26 +446,21 @@ static void listen_to_all(struct server *s)
 struct err *serve_run(const struct serve_config *config)
 {
 	struct server s = { .config = *config };
-	struct monitor_config monitor = { .loop = config->loop,
-					  .hold = &s.hold,
-					  .inherited = config->inherited,
-					  .dump_ended = on_dump_ended,
-					  .arg = &s };
 	struct comm_client conn;
 	struct err *e = loop_add_signals(config->loop, on_signal, &s);
 
 	if (e)
 		return e;
-	hold_init(&s.hold, config->guest);
-	s.monitor = monitor_create(&monitor);
+	if (config->guest)
+		s.given = add_target(&s, config->guest, config->pid, config->target);
 	s.refusals = refusals_create(config->loop);
-	watch_guest(&s);
 	listen_to_all(&s);
 	if (comm_take_stdio(config->comm, &conn))
 		admit_client(&s, &conn);
 	loop_run(config->loop);
 	close_client(&s);
-	monitor_destroy(s.monitor);
+	while (s.targets)
+		drop_target(&s, s.targets);
 	refusals_destroy(s.refusals);
 	free(s.listeners);
 	return s.error;

@@ -6,6 +6,7 @@
 #include "arch/x86_64/x86_64.h"
 #include "base/alloc.h"
 #include "tests/fake_guest.h"
+#include "tests/suite.h"
 
 #define PAGE 0x1000u
 #define MISSING 0xa5 /* what no byte of fake memory in these tests is */
@@ -646,7 +647,7 @@ END_TEST
 START_TEST(events_are_reported)
 {
 	struct guest *g = blocks_create(2);
-	struct guest_event ev = { GUEST_EVENT_STOPPED, 1, 5 }, got;
+	struct guest_event ev = { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5 }, got;
 
 	ck_assert_int_ge(guest_poll_fd(g), 0);
 	ok(guest_poll(g, &got));
@@ -774,6 +775,215 @@ START_TEST(regs_of_a_new_vcpu)
 }
 END_TEST
 
+/* ---- run control ---- */
+
+static void set_pc(struct guest *g, unsigned vcpu, uint64_t pc)
+{
+	regs_set(fake_of(g)->regs[vcpu], X86_RIP, pc);
+}
+
+static uint64_t pc_of(struct guest *g, unsigned vcpu)
+{
+	return regs_get_or(fake_of(g)->regs[vcpu], X86_RIP, MISSING);
+}
+
+/* Polls until there is an event; the number of polls before it, or max. */
+static unsigned polls_until_event(struct guest *g, unsigned max, struct guest_event *ret)
+{
+	for (unsigned n = 0; n < max; n++) {
+		ok(guest_poll(g, ret));
+		if (ret->kind != GUEST_EVENT_NONE)
+			return n;
+	}
+	return max;
+}
+
+/* Steps of 4 bytes from 0x100 on, with a breakpoint or none. */
+static const struct {
+	uint64_t start, end, breakpoint;
+	enum breakpoint_kind kind;
+	uint64_t want;
+} step_ranges[] = {
+	{ 0, 0, 0, 0, 0x104 },
+	{ 0x100, 0x100, 0, 0, 0x104 },
+	{ 0x100, 0x104, 0, 0, 0x104 },
+	{ 0x100, 0x105, 0, 0, 0x108 },
+	{ 0x100, 0x110, 0, 0, 0x110 },
+	{ 0x105, 0x110, 0, 0, 0x104 },
+	{ 0x104, 0x108, 0, 0, 0x108 },
+	{ 0x200, 0x100, 0, 0, 0x104 },
+	{ 0x100, 0x110, 0x108, BREAKPOINT_HARDWARE, 0x108 },
+	{ 0x100, 0x110, 0x10c, BREAKPOINT_SOFTWARE, 0x10c },
+	{ 0x100, 0x110, 0x108, WATCHPOINT_WRITE, 0x110 },
+	{ 0x100, 0x110, 0x200, BREAKPOINT_HARDWARE, 0x110 },
+};
+
+START_TEST(ranges_are_stepped)
+{
+	struct guest *g = fake_guest_create(1);
+	const struct vcpu_run run = { RUN_STEP, step_ranges[_i].start, step_ranges[_i].end };
+	const struct breakpoint b = { step_ranges[_i].kind, step_ranges[_i].breakpoint, 1 };
+	unsigned steps = (unsigned)(step_ranges[_i].want - 0x100) / FAKE_STEP_BYTES;
+	struct guest_event ev;
+
+	set_pc(g, 0, 0x100);
+	if (b.gva)
+		ok(guest_set_breakpoint(g, 0, &b));
+	ok(guest_run(g, &run));
+	/* One step a poll. */
+	ck_assert_uint_eq(polls_until_event(g, 20, &ev), steps - 1);
+	ck_assert_uint_eq(fake_of(g)->steps, steps);
+	ck_assert_int_eq(ev.cause, STOP_STEP);
+	ck_assert_uint_eq(pc_of(g, 0), step_ranges[_i].want);
+	ok(guest_stop(g));
+	ok(guest_poll(g, &ev));
+	ck_assert_int_eq(ev.kind, GUEST_EVENT_NONE);
+	guest_destroy(g);
+}
+END_TEST
+
+/* The others keep to what they were told. */
+START_TEST(ranges_leave_the_others)
+{
+	struct guest *g = fake_guest_create(3);
+	const struct vcpu_run runs[] = { { .action = RUN_HOLD }, { RUN_STEP, 0x100, 0x120 }, { .action = RUN_CONTINUE } };
+	const enum run_action want[] = { RUN_HOLD, RUN_STEP, RUN_CONTINUE };
+	struct guest_event ev;
+
+	set_pc(g, 1, 0x100);
+	ok(guest_run(g, runs));
+	ck_assert_uint_eq(polls_until_event(g, 20, &ev), 7);
+	ck_assert_uint_eq(ev.vcpu, 1);
+	ck_assert_mem_eq(fake_of(g)->actions, want, sizeof(want));
+	guest_destroy(g);
+}
+END_TEST
+
+static void stop_it(struct guest *g)
+{
+	ok(guest_stop(g));
+}
+
+static void clear_all(struct guest *g)
+{
+	const struct breakpoint b = { BREAKPOINT_HARDWARE, 0x7000, 1 };
+
+	ok(guest_stop(g));
+	ok(guest_set_breakpoint(g, 0, &b));
+	ok(guest_clear_breakpoints(g));
+}
+
+/* A dump holds the guest: the step is reported where it is. */
+static void hold_it(struct guest *g)
+{
+	struct guest_event ev;
+
+	g->holds = 1;
+	ok(guest_poll(g, &ev));
+	ck_assert_int_eq(ev.kind, GUEST_EVENT_STOPPED);
+	ck_assert_int_eq(ev.cause, STOP_STEP);
+	g->holds = 0;
+}
+
+static void (*const range_ends[])(struct guest *g) = { stop_it, clear_all, hold_it };
+
+/* Whatever stopped it, the next step is a step. */
+START_TEST(ranges_end)
+{
+	struct guest *g = fake_guest_create(1);
+	const struct vcpu_run endless = { RUN_STEP, 0, UINT64_MAX }, step = { .action = RUN_STEP };
+	struct guest_event ev;
+
+	set_pc(g, 0, 0x100);
+	ok(guest_run(g, &endless));
+	ck_assert_uint_eq(polls_until_event(g, 5, &ev), 5);
+	range_ends[_i](g);
+	ck_assert_int_eq(g->state, GUEST_STOPPED);
+	fake_of(g)->steps = 0;
+	ok(guest_run(g, &step));
+	ck_assert_uint_eq(polls_until_event(g, 5, &ev), 0);
+	ck_assert_uint_eq(fake_of(g)->steps, 1);
+	guest_destroy(g);
+}
+END_TEST
+
+/* Another vCPU's breakpoint ends a range, and a vCPU that came meanwhile does. */
+START_TEST(ranges_end_by_others)
+{
+	struct guest *g = fake_guest_create(2);
+	const struct breakpoint b = { BREAKPOINT_HARDWARE, 0x7000, 1 };
+	const struct vcpu_run runs[] = { { RUN_STEP, 0, UINT64_MAX }, { .action = RUN_CONTINUE } };
+	struct guest_event ev;
+
+	set_pc(g, 0, 0x100);
+	ok(guest_set_breakpoint(g, 0, &b));
+	ok(guest_run(g, runs));
+	ck_assert_uint_eq(polls_until_event(g, 5, &ev), 1);
+	ck_assert_uint_eq(ev.vcpu, 1);
+	ck_assert_int_eq(ev.cause, STOP_BREAKPOINT);
+	ok(guest_clear_breakpoints(g));
+	ok(guest_run(g, runs));
+	guest_set_vcpus(g, 3);
+	ck_assert_uint_eq(polls_until_event(g, 5, &ev), 0);
+	ck_assert_int_eq(ev.cause, STOP_STEP);
+	guest_destroy(g);
+}
+END_TEST
+
+START_TEST(breakpoints_are_set_once)
+{
+	struct guest *g = fake_guest_create(1);
+	const struct breakpoint b = { BREAKPOINT_SOFTWARE, FAKE_GVA, 1 }, longer = { BREAKPOINT_SOFTWARE, FAKE_GVA, 2 },
+				unmapped = { BREAKPOINT_SOFTWARE, FAKE_GVA + PAGE, 1 };
+
+	ok(guest_set_breakpoint(g, 0, &b));
+	ok(guest_set_breakpoint(g, 0, &b));
+	ck_assert_uint_eq(fake_of(g)->n_armed, 1);
+	ok(guest_set_breakpoint(g, 0, &longer));
+	ck_assert_uint_eq(fake_of(g)->n_armed, 2);
+	ok(guest_clear_breakpoint(g, &b));
+	ok(guest_clear_breakpoint(g, &b));
+	ck_assert_uint_eq(fake_of(g)->n_armed, 1);
+	ck_assert_uint_eq(fake_of(g)->armed[0].bytes, 2);
+	fails(guest_set_breakpoint(g, 0, &unmapped), ERR_UNMAPPED);
+	fails(guest_set_breakpoint(g, 1, &b), ERR_INVALID);
+	ck_assert_uint_eq(g->n_breakpoints, 1);
+	g->state = GUEST_RUNNING;
+	fails(guest_set_breakpoint(g, 0, &b), ERR_BUSY);
+	fails(guest_clear_breakpoint(g, &longer), ERR_BUSY);
+	guest_destroy(g);
+}
+END_TEST
+
+/* Of a guest that runs too; one that cannot be cleared keeps none of the others. */
+START_TEST(breakpoints_are_cleared)
+{
+	struct guest *g = fake_guest_create(1);
+	const struct breakpoint first = { BREAKPOINT_HARDWARE, 0x7000, 1 }, stuck = { WATCHPOINT_WRITE, 0x7000, 8 },
+				last = { BREAKPOINT_HARDWARE, 0x7008, 1 };
+
+	ok(guest_clear_breakpoints(g));
+	ok(guest_set_breakpoint(g, 0, &first));
+	ok(guest_set_breakpoint(g, 0, &stuck));
+	ok(guest_set_breakpoint(g, 0, &last));
+	fake_of(g)->misses = true;
+	ok(guest_resume(g));
+	fake_of(g)->refused = 1u << WATCHPOINT_WRITE;
+	fails_with(guest_clear_breakpoints(g), ERR_INVALID, "cannot clear");
+	ck_assert_int_eq(g->state, GUEST_STOPPED);
+	ck_assert_uint_eq(g->n_breakpoints, 1);
+	ck_assert_int_eq(fake_of(g)->armed[0].kind, WATCHPOINT_WRITE);
+	fake_of(g)->refused = 0;
+	ok(guest_clear_breakpoints(g));
+	ck_assert_uint_eq(fake_of(g)->n_armed, 0);
+	ok(guest_set_breakpoint(g, 0, &first));
+	g->state = GUEST_GONE;
+	ok(guest_clear_breakpoints(g));
+	ck_assert_uint_eq(g->n_breakpoints, 0);
+	guest_destroy(g);
+}
+END_TEST
+
 /* ---- what a backend lacks ---- */
 
 START_TEST(lacks_are_named)
@@ -781,6 +991,8 @@ START_TEST(lacks_are_named)
 	struct guest *g = blocks_create(1);
 	struct guest_ops ops;
 	struct guest_event ev = { .kind = GUEST_EVENT_GONE };
+	const struct breakpoint b = { BREAKPOINT_SOFTWARE, 0, 1 };
+	const struct vcpu_run step = { .action = RUN_STEP };
 	struct buf out = { 0 };
 	uint64_t value = 0;
 
@@ -788,9 +1000,9 @@ START_TEST(lacks_are_named)
 	ops = (struct guest_ops){ .name = "toy", .close = ops.close, .read_regs = ops.read_regs };
 	fails_with(guest_write_phys(g, 0x1000, "x", 1), ERR_UNSUPPORTED, "toy");
 	fails_with(guest_write_reg(g, 0, X86_RAX, &value), ERR_UNSUPPORTED, "toy");
-	fails_with(guest_step(g, 0), ERR_UNSUPPORTED, "toy");
-	fails_with(guest_set_breakpoint(g, BREAKPOINT_SOFTWARE, 0, 1), ERR_UNSUPPORTED, "toy");
-	fails_with(guest_clear_breakpoint(g, BREAKPOINT_SOFTWARE, 0, 1), ERR_UNSUPPORTED, "toy");
+	fails_with(guest_run(g, &step), ERR_UNSUPPORTED, "toy");
+	fails_with(guest_set_breakpoint(g, 0, &b), ERR_UNSUPPORTED, "toy");
+	fails_with(guest_clear_breakpoint(g, &b), ERR_UNSUPPORTED, "toy");
 	fails_with(guest_resume(g), ERR_UNSUPPORTED, "toy");
 	ck_assert_int_eq(guest_poll_fd(g), -1);
 	ok(guest_poll(g, &ev));
@@ -824,6 +1036,19 @@ static TCase *memory_cases(void)
 	return tc;
 }
 
+static TCase *run_cases(void)
+{
+	TCase *tc = tcase_create("run");
+
+	tcase_add_loop_test(tc, ranges_are_stepped, 0, ARRAY_LEN(step_ranges));
+	tcase_add_test(tc, ranges_leave_the_others);
+	tcase_add_loop_test(tc, ranges_end, 0, ARRAY_LEN(range_ends));
+	tcase_add_test(tc, ranges_end_by_others);
+	tcase_add_test(tc, breakpoints_are_set_once);
+	tcase_add_test(tc, breakpoints_are_cleared);
+	return tc;
+}
+
 static TCase *state_cases(void)
 {
 	TCase *tc = tcase_create("state");
@@ -845,14 +1070,9 @@ static TCase *state_cases(void)
 int main(void)
 {
 	Suite *s = suite_create("guest");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(s, memory_cases());
+	suite_add_tcase(s, run_cases());
 	suite_add_tcase(s, state_cases());
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -7,14 +7,17 @@
 #include "arch/x86_64/x86_64.h"
 #include "base/alloc.h"
 #include "base/hex.h"
+#include "guest/os.h"
 #include "rsp/session.h"
 #include "tests/fake_guest.h"
+#include "tests/suite.h"
 
 /* ---- a session on the fake guest ---- */
 
 struct fixture {
-	struct guest *g;
+	struct guest *g; /* what the session starts with, and attaches to as process 7 */
 	struct rsp_session *s;
+	unsigned detaches;
 };
 
 static void monitor(void *arg, struct rsp_session *s, const char *command)
@@ -28,11 +31,34 @@ static void monitor(void *arg, struct rsp_session *s, const char *command)
 	}
 }
 
+static struct err *attach(void *arg, pid_t pid, struct guest **ret)
+{
+	struct fixture *f = arg;
+
+	if (pid != 7)
+		return err_new(ERR_INVALID, "process %d has no guest", (int)pid);
+	*ret = f->g;
+	return NULL;
+}
+
+static void detach(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->detaches++;
+}
+
+/* arg of the callbacks is set by fixture_ready(), where the fixture has its place. */
 static struct fixture fixture_of(struct guest *g)
 {
-	const struct rsp_host host = { .monitor = monitor };
+	const struct rsp_host host = { .monitor = monitor, .attach = attach, .detach = detach };
 
-	return (struct fixture){ g, rsp_session_create(g, &host) };
+	return (struct fixture){ .g = g, .s = rsp_session_create(g, &host) };
+}
+
+static void fixture_ready(struct fixture *f)
+{
+	f->s->host.arg = f;
 }
 
 static struct fixture fixture_new(void)
@@ -57,12 +83,31 @@ static void add_frame(struct buf *out, const char *payload, size_t bytes)
 	buf_addf(out, "#%02x", sum & 0xff);
 }
 
+/* What the guest has to say, as the server passes it on; a range step takes many turns. */
+static void tell_events(struct fixture *f)
+{
+	for (int i = 0; i < 64; i++) {
+		struct guest_event ev;
+		struct err *e = guest_poll(f->g, &ev);
+
+		ck_assert(!e);
+		rsp_session_event(f->s, &ev);
+	}
+}
+
+static void input(struct fixture *f, const char *data, size_t bytes)
+{
+	fixture_ready(f);
+	rsp_session_input(f->s, data, bytes);
+	tell_events(f);
+}
+
 static void send(struct fixture *f, const char *payload)
 {
 	struct buf frame = { 0 };
 
 	add_frame(&frame, payload, strlen(payload));
-	rsp_session_input(f->s, frame.data, frame.len);
+	input(f, frame.data, frame.len);
 	buf_deinit(&frame);
 }
 
@@ -121,7 +166,7 @@ static void expect_silence(struct fixture *f)
 
 static void feed(struct fixture *f, const char *data, size_t bytes, struct buf *out)
 {
-	rsp_session_input(f->s, data, bytes);
+	input(f, data, bytes);
 	buf_add(out, rsp_session_output(f->s)->data, rsp_session_output(f->s)->len);
 	buf_reset(rsp_session_output(f->s));
 }
@@ -223,10 +268,10 @@ static const struct step transcripts[][MAX_STEPS] = {
 	{
 		{ "qSupported:multiprocess+;swbreak+;xmlRegisters=i386",
 		  "PacketSize=40000;QStartNoAckMode+;qXfer:features:read+;qXfer:memory-map:read+;"
-		  "qXfer:threads:read+;vContSupported+;binary-upload+" },
+		  "qXfer:threads:read+;vContSupported+;binary-upload+;swbreak+;hwbreak+;"
+		  "QThreadSuffixSupported+;QListThreadsInStopReply+" },
 		{ "vMustReplyEmpty", "" },
 		{ "QStartNoAckMode", "OK" },
-		{ "!", "OK" },
 		{ "Hg0", "OK" },
 		{ "qTStatus", "" },
 		{ "?", "T05" STOP_1 },
@@ -236,7 +281,7 @@ static const struct step transcripts[][MAX_STEPS] = {
 		{ "qSymbol::", "OK" },
 		{ "Hc-1", "OK" },
 		{ "qC", "QC1" },
-		{ "vCont?", "vCont;c;C;s;S;t" },
+		{ "vCont?", "vCont;c;C;s;S;t;r" },
 		{ "D;1", "OK" },
 	},
 	{
@@ -451,19 +496,19 @@ static const struct step transcripts[][MAX_STEPS] = {
 		{ "c5000", NULL },
 		{ INTERRUPT, "T02thread:2;core:1;10:0050000000000000;7:~" },
 	},
-	{ /* running and stepping that cannot be */
-		{ "s", "E.the fake backend cannot step~" },
-		{ "S05", "E.~" },
-		{ "vCont;s:1;c", "E.~" },
-		{ "vCont;S05", "E.~" },
+	{ /* running that cannot be */
 		{ "vCont", "E.malformed packet" },
 		{ "vCont;", "E.malformed packet" },
 		{ "vCont;x", "E.malformed packet" },
-		{ "vCont;r0,1", "E.malformed packet" },
 		{ "vCont;c:", "E.malformed packet" },
 		{ "vCont;c:9", "E.~" },
 		{ "vCont;C:1", "E.malformed packet" },
 		{ "vCont;cc", "E.malformed packet" },
+		{ "vCont;s:1;x", "E.malformed packet" },
+		{ "vCont;r", "E.malformed packet" },
+		{ "vCont;r10", "E.malformed packet" },
+		{ "vCont;r10,", "E.malformed packet" },
+		{ "vCont;r10,8:1", "E.the range ends at 0x8~" },
 		{ "cx", "E.malformed packet" },
 		{ "C", "E.malformed packet" },
 		{ "C100", "E.malformed packet" },
@@ -472,24 +517,197 @@ static const struct step transcripts[][MAX_STEPS] = {
 		{ "vContx", "" },
 		{ "?", "T05" STOP_1 },
 	},
-	{ /* breakpoints: an empty reply would have gdb write into the guest */
-		{ "Z0,5000,1", "E.~" },
-		{ "z0,5000,1", "E.~" },
-		{ "Z1,5000,1", "E.~" },
-		{ "Z4,5000,8", "E.~" },
+	{ /* steps: a vCPU goes on by 4 bytes */
+		{ "QStartNoAckMode", "OK" },
+		{ "P10=0001000000000000", "OK" },
+		{ "s", "T05thread:1;core:0;10:0401000000000000;~" },
+		{ "vCont;s:1", "T05thread:1;core:0;10:0801000000000000;~" },
+		{ "vCont;s:1;c", "T05thread:1;core:0;10:0c01000000000000;~" },
+		{ "vCont;S05:1;c:-1", "T05thread:1;core:0;10:1001000000000000;~" },
+		{ "s200", "T05thread:1;core:0;10:0402000000000000;~" },
+		{ "S05;300", "T05thread:1;core:0;10:0403000000000000;~" },
+		{ "Hg2", "OK" },
+		{ "P10=0001000000000000", "OK" },
+		{ "vCont;s:2", "T05thread:2;core:1;10:0401000000000000;~" },
+		{ "s", "T05thread:2;core:1;10:0801000000000000;~" },
+		{ "Hc1", "OK" },
+		{ "s", "T05thread:1;core:0;10:0803000000000000;~" },
+		{ "vCont;t:2;s", "T05thread:1;core:0;10:0c03000000000000;~" },
+		{ "vCont;t:1;s:1", "T00thread:1;core:0;10:0c03000000000000;~" },
+		{ "vCont;s:0", "T05thread:1;core:0;10:1003000000000000;~" },
+	},
+	{ /* ranges */
+		{ "QStartNoAckMode", "OK" },
+		{ "P10=0001000000000000", "OK" },
+		{ "vCont;r100,100:1;c", "T05thread:1;core:0;10:0401000000000000;~" },
+		{ "vCont;r100,110:1;c", "T05thread:1;core:0;10:1001000000000000;~" },
+		{ "vCont;r0,100:1", "T05thread:1;core:0;10:1401000000000000;~" },
+		{ "vCont;r114,119:1", "T05thread:1;core:0;10:1c01000000000000;~" },
+		{ "P10=0001000000000000", "OK" },
+		{ "Z1,108,1", "OK" },
+		{ "vCont;r100,110:1;t", "T05thread:1;core:0;10:0801000000000000;~" },
+		{ "vCont;r100,110:1;t", "T05thread:1;core:0;10:1001000000000000;~" },
+		{ "Z1,11c,1", "OK" },
+		{ "vCont;r100,120:1;c", "T05thread:2;core:1;10:0801000000000000;~" },
+	},
+	{ /* breakpoints; both vCPUs run into the first that is set, and the second is not lost */
+		{ "QStartNoAckMode", "OK" },
+		{ "Z0,5000,1", "OK" },
+		{ "Z0,5000,1", "OK" },
+		{ "m5000,1", "50" },
+		{ "vCont;c", "T05thread:1;core:0;10:0050000000000000;~" },
+		{ "?", "T05thread:1;core:0;10:0050000000000000;~" },
+		{ "vCont;c", "T05thread:2;core:1;10:0050000000000000;~" },
+		{ "qC", "QC2" },
+		{ "qSupported:swbreak+", "PacketSize=~" },
+		{ "?", "T05thread:2;core:1;swbreak:;10:0050000000000000;~" },
+		{ "c", "T05thread:1;core:0;swbreak:;10:0050000000000000;~" },
+		{ "z0,5000,1", "OK" },
+		{ "z0,5000,1", "OK" },
+		{ "Z1,6000,1", "OK" },
+		{ "c", "T05thread:1;core:0;10:0060000000000000;~" },
+		{ "qSupported:hwbreak+", "PacketSize=~" },
+		{ "c", "T05thread:2;core:1;hwbreak:;10:0060000000000000;~" },
+		{ "vCont;c:2", "T05thread:2;core:1;hwbreak:;10:0060000000000000;~" },
+		{ "Hc1", "OK" },
+		{ "c", "T05thread:1;core:0;hwbreak:;10:0060000000000000;~" },
+		{ "c7000", "T05thread:1;core:0;hwbreak:;10:0060000000000000;~" },
+	},
+	{ /* watchpoints, and what is malformed */
+		{ "QStartNoAckMode", "OK" },
+		{ "Z2,5008,8", "OK" },
+		{ "c", "T05thread:1;core:0;watch:5008;10:3031323334353637;~" },
+		{ "z2,5008,8", "OK" },
+		{ "Z3,5010,4", "OK" },
+		{ "c", "T05thread:1;core:0;rwatch:5010;10:~" },
+		{ "z3,5010,4", "OK" },
+		{ "Z4,ffffffff81000000,1", "OK" },
+		{ "c", "T05thread:1;core:0;awatch:ffffffff81000000;10:~" },
+		{ "Z0,ffffffff81001000,1", "E.~" },
 		{ "Z5,5000,1", "E.~" },
 		{ "Z0,5000", "E.malformed packet" },
 		{ "Z0,5000,1;X1,0", "E.malformed packet" },
 		{ "Zx", "E.malformed packet" },
+		{ "z1", "E.malformed packet" },
 		{ "m5000,1", "50" },
+	},
+	{ /* a client that stays when it lets go */
+		{ "!", "OK" },
+		{ "QNonStop:0", "OK" },
+		{ "QNonStop:1", "E.~" },
+		{ "QNonStop:2", "E.malformed packet" },
+		{ "Qqemu.PhyMemMode:1", "OK" },
+		{ "D", "OK" },
+		{ "?", "W00" },
+		{ "g", "E.no guest is attached~" },
+		{ "m0,1", "E16" },
+		{ "qC", "E.no guest~" },
+		{ "Hg0", "E.no guest~" },
+		{ "qXfer:features:read:target.xml:0,5", "E.no guest~" },
+		{ "vCont?", "vCont;c;C;s;S;t;r" },
+		{ "vCont;c", "E.no guest~" },
+		{ "vCtrlC", "E.no guest~" },
+		{ "vRun;6c73", "E.~" },
+		{ "vAttach;8", "E.process 8 has no guest" },
+		{ "?", "W00" },
+		{ "vAttach;7", "T05" STOP_1 },
+		{ "qqemu.PhyMemMode", "0" },
+		{ "m5000,1", "50" },
+		{ "k", NULL },
+		{ "?", "W00" },
+	},
+	{ /* attaching in other states, and nonsense */
+		{ "vAttach;7", "T05" STOP_1 },
+		{ "vAttach;0", "E.malformed packet" },
+		{ "vAttach;80000000", "E.malformed packet" },
+		{ "vAttach;x", "E.malformed packet" },
+		{ "vAttach", "E.malformed packet" },
+		{ "vAttach;7;", "E.malformed packet" },
+		{ "?", "T05" STOP_1 },
+		{ "!", "OK" },
+		{ "vKill;7", "OK" },
+		{ "vKill;7", "OK" },
+		{ "D;7", "OK" },
+		{ "?", "W00" },
+	},
+	{ /* checksums as Python and gdb have them: CRC-32/MPEG-2 of the bytes 50 to 57, of nothing */
+		{ "qCRC:5000,8", "Cacf20d77" },
+		{ "qCRC:ffffffff81000000,8", "Cacf20d77" },
+		{ "qCRC:5000,1000", "Ce2620ebe" },
+		{ "qCRC:5000,0", "Cffffffff" },
+		{ "qCRC:fff0,20", "E.no guest memory~" },
+		{ "qCRC:10000,1", "E.no guest memory~" },
+		{ "qCRC:ffffffffffffffff,2", "E.0x2 bytes at~" },
+		{ "qCRC:5000", "E.malformed packet" },
+		{ "qCRC:5000,", "E.malformed packet" },
+		{ "qCRC:5000,1,1", "E.malformed packet" },
+	},
+	{ /* searches */
+		{ "qSearch:memory:5000;1000;\x52\x53", "1,5002" },
+		{ "qSearch:memory:5003;1000;\x52\x53", "1,5200" },
+		{ "qSearch:memory:5000;3;\x52\x53", "0" },
+		{ "qSearch:memory:5000;4;\x52\x53", "1,5002" },
+		{ "qSearch:memory:5000;1;\x52\x53", "0" },
+		{ "qSearch:memory:5000;0;\x52", "0" },
+		{ "qSearch:memory:5000;100;}\003}\004", "1,5073" },
+		{ "qSearch:memory:5070;100;}\n+", "1,507a" },
+		{ "qSearch:memory:ffffffff81000000;1000;\x52\x53", "1,ffffffff81000002" },
+		{ "qSearch:memory:ffffffff81000f00;1000;\xa1\xa0", "1,ffffffff81000ffe" },
+		{ "qSearch:memory:ffffffff81000f00;1000;\xa0\xa0", "E.~" },
+		{ "qSearch:memory:10000;10;x", "E.no guest memory~" },
+		{ "qSearch:memory:ffffffffffffffff;2;x", "E.0x2 bytes at~" },
+		{ "qSearch:memory:5000;10;", "E.malformed packet" },
+		{ "qSearch:memory:5000;10;}", "E.malformed packet" },
+		{ "qSearch:memory:5000;10", "E.malformed packet" },
+		{ "qSearch:memory:5000;;x", "E.malformed packet" },
+		{ "Qqemu.PhyMemMode:1", "OK" },
+		{ "qSearch:memory:20000;1000;\xf1\xf0", "1,201f0" },
+	},
+	{ /* lldb */
+		{ "QThreadSuffixSupported", "OK" },
+		{ "QListThreadsInStopReply", "OK" },
+		{ "qHostInfo", "triple:7838365f36342d756e6b6e6f776e2d756e6b6e6f776e;endian:little;ptrsize:8;" },
+		{ "qProcessInfo",
+		  "pid:1;triple:7838365f36342d756e6b6e6f776e2d756e6b6e6f776e;endian:little;ptrsize:8;" },
+		{ "qGDBServerVersion", "name:vmgdbserver;version:~" },
+		{ "p10;thread:0002;", "7071727374757677" },
+		{ "P10=0102030405060708;thread:2;", "OK" },
+		{ "p10;thread:2;", "0102030405060708" },
+		{ "p10", "3031323334353637" },
+		{ "p10;thread:3;", "E.~" },
+		{ "p10;thread:2", "E.malformed packet" },
+		{ "p10;thread:2;x", "E.malformed packet" },
+		{ "p10;thread:;", "E.malformed packet" },
+		{ "g;thread:-1;", "E.malformed packet" },
+		{ "g;thread:0001;", "000102~" },
+		{ "Gxx;thread:1;", "E.malformed packet" },
+		{ "?", "T05thread:1;core:0;threads:1,2;10:3031323334353637;~" },
+		{ "qThreadStopInfo0001", "T05thread:1;core:0;threads:1,2;10:3031323334353637;~" },
+		{ "qThreadStopInfo2", "T00thread:2;core:1;threads:1,2;10:0102030405060708;~" },
+		{ "qThreadStopInfo3", "E.~" },
+		{ "qThreadStopInfo", "E.~" },
+	},
+	{ /* lldb's regions */
+		{ "qMemoryRegionInfo", "OK" },
+		{ "qMemoryRegionInfo:ffffffff81000123", "start:ffffffff81000000;size:1000;permissions:rwx;" },
+		{ "qMemoryRegionInfo:1234", "start:0;size:40000000;permissions:rwx;" },
+		{ "qMemoryRegionInfo:40000000", "start:40000000;size:80000000;" },
+		{ "qMemoryRegionInfo:800000000000", "start:800000000000;size:ffff7fff81000000;" },
+		{ "qMemoryRegionInfo:ffffffff81001000", "start:ffffffff81001000;size:7efff000;" },
+		{ "qMemoryRegionInfo:", "E.malformed packet" },
+		{ "qMemoryRegionInfo:0x1", "E.malformed packet" },
+		{ "p10;thread:2;", "E.malformed packet" },
+		{ "g;thread:1;", "E.malformed packet" },
 	},
 	{ /* unknown packets */
 		{ "qFoo", "" },
 		{ "vFoo", "" },
 		{ "QFoo", "" },
-		{ "qCRC:0,1", "" },
+		{ "qCRCs", "" },
+		{ "qOffsets", "" },
+		{ "qTStatus", "" },
+		{ "qWatchpointSupportInfo", "" },
 		{ "qSupportedx", "" },
-		{ "vAttach;1", "" },
 		{ "vFile:setfs:0", "" },
 		{ "bc", "" },
 		{ "jThreadsInfo", "" },
@@ -868,7 +1086,7 @@ END_TEST
 START_TEST(test_packets_wait_for_the_stop)
 {
 	struct fixture f = fixture_new();
-	const struct guest_event trap = { GUEST_EVENT_STOPPED, 1, 5 };
+	const struct guest_event trap = { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5 };
 	struct cursor c;
 	char *got;
 
@@ -920,6 +1138,286 @@ START_TEST(test_flood_while_running)
 		send(&f, packet.data);
 	ck_assert(rsp_session_ended(f.s));
 	buf_deinit(&packet);
+	fixture_end(&f);
+}
+END_TEST
+
+/* Ctrl-C ends a range that would never end, and a step that follows is a step. */
+START_TEST(test_interrupt_of_a_range)
+{
+	struct fixture f = fixture_new();
+	char *got;
+
+	send(&f, "vCont;r0,ffffffffffffffff:1;c");
+	ck_assert(rsp_session_running(f.s));
+	ck_assert_uint_ge(fake_of(f.g)->steps, 10);
+	buf_reset(rsp_session_output(f.s));
+	input(&f, "\003", 1);
+	got = answer(&f);
+	ck_assert_msg(!strncmp(got, "T02thread:1;", 12), "%s", got);
+	free(got);
+	fake_of(f.g)->steps = 0;
+	free(ask(&f, "vCont;s:1"));
+	ck_assert_uint_eq(fake_of(f.g)->steps, 1);
+	fixture_end(&f);
+}
+END_TEST
+
+static const struct {
+	const char *packet;
+	enum run_action actions[3];
+} plans[] = {
+	{ "vCont;s:1", { RUN_STEP, RUN_HOLD, RUN_HOLD } },
+	{ "vCont;s:1;c", { RUN_STEP, RUN_CONTINUE, RUN_CONTINUE } },
+	{ "vCont;s:2;c:1", { RUN_CONTINUE, RUN_STEP, RUN_HOLD } },
+	{ "vCont;c:-1;s:1", { RUN_CONTINUE, RUN_CONTINUE, RUN_CONTINUE } },
+	{ "vCont;t:1;c:1;s:3;c", { RUN_HOLD, RUN_CONTINUE, RUN_STEP } },
+	{ "vCont;r10,20:3;C05:2", { RUN_HOLD, RUN_CONTINUE, RUN_STEP } },
+	{ "vCont;c:0", { RUN_CONTINUE, RUN_HOLD, RUN_HOLD } },
+	{ "s", { RUN_STEP, RUN_CONTINUE, RUN_CONTINUE } },
+	{ "c", { RUN_CONTINUE, RUN_CONTINUE, RUN_CONTINUE } },
+	{ "Hc2 s", { RUN_HOLD, RUN_STEP, RUN_HOLD } },
+	{ "Hc3 c", { RUN_HOLD, RUN_HOLD, RUN_CONTINUE } },
+	{ "Hc-1 s", { RUN_STEP, RUN_CONTINUE, RUN_CONTINUE } },
+	{ "Hg3 s", { RUN_CONTINUE, RUN_CONTINUE, RUN_STEP } },
+};
+
+START_TEST(test_plans)
+{
+	struct fixture f = fixture_of(fake_guest_create(3));
+	const char *packet = plans[_i].packet, *space = strchr(packet, ' ');
+
+	if (space) {
+		char *chosen = xstrndup(packet, (size_t)(space - packet));
+
+		expect(&f, chosen, "OK");
+		free(chosen);
+		packet = space + 1;
+	}
+	send(&f, packet);
+	ck_assert_mem_eq(fake_of(f.g)->actions, plans[_i].actions, sizeof(plans[_i].actions));
+	fixture_end(&f);
+}
+END_TEST
+
+/* A vCPU that has gone while the guest ran is neither chosen nor reported any more. */
+START_TEST(test_vcpu_that_goes)
+{
+	struct fixture f = fixture_new();
+	char *got;
+
+	expect(&f, "Hg2", "OK");
+	expect(&f, "Hc2", "OK");
+	send(&f, "vCont;c");
+	buf_reset(rsp_session_output(f.s));
+	guest_set_vcpus(f.g, 1);
+	input(&f, "\003", 1);
+	got = answer(&f);
+	ck_assert_str_eq(got, "T02" STOP_1);
+	free(got);
+	free(ask(&f, "s"));
+	ck_assert_int_eq(fake_of(f.g)->actions[0], RUN_STEP);
+	fixture_end(&f);
+}
+END_TEST
+
+/* What the backend refuses is an error: at an empty reply gdb would write into the guest by itself. */
+START_TEST(test_refused_breakpoints)
+{
+	struct fixture f = fixture_new();
+	char packet[16];
+
+	fake_of(f.g)->refused = (1u << N_BREAKPOINT_KINDS) - 1;
+	for (unsigned kind = 0; kind < N_BREAKPOINT_KINDS; kind++) {
+		char *got;
+
+		snprintf(packet, sizeof(packet), "Z%u,5000,1", kind);
+		got = ask(&f, packet);
+		ck_assert_msg(!strncmp(got, "E.the fake backend has no", 25), "%s", got);
+		free(got);
+		packet[0] = 'z';
+		expect(&f, packet, "OK");
+	}
+	fixture_end(&f);
+}
+END_TEST
+
+static const char *const stepping[] = { "s", "S05", "vCont;s:1;c", "vCont;S05", "vCont;r0,1", "vCont;c:1" };
+
+START_TEST(test_backend_without_steps)
+{
+	struct guest *g = fake_guest_create(2);
+	struct guest_ops ops = *g->ops;
+	struct fixture f;
+	char *got;
+
+	ops.run = NULL;
+	ops.set_breakpoint = NULL;
+	ops.clear_breakpoint = NULL;
+	g->ops = &ops;
+	f = fixture_of(g);
+	got = ask(&f, stepping[_i]);
+	ck_assert_msg(!strncmp(got, "E.the fake backend cannot step", 30), "%s", got);
+	free(got);
+	got = ask(&f, "Z0,5000,1");
+	ck_assert_msg(!strncmp(got, "E.the fake backend cannot set", 29), "%s", got);
+	free(got);
+	got = ask(&f, "z0,5000,1");
+	ck_assert_msg(!strncmp(got, "E.the fake backend cannot clear", 31), "%s", got);
+	free(got);
+	fixture_end(&f);
+}
+END_TEST
+
+/* QEMU's flag that holds interrupts back, which is on at first. */
+START_TEST(test_sstep_holds_interrupts)
+{
+	struct fixture f = fixture_new();
+
+	ck_assert(f.g->step_holds_irqs);
+	expect(&f, "Qqemu.sstep=5", "OK");
+	ck_assert(!f.g->step_holds_irqs);
+	expect(&f, "Qqemu.sstep=3", "OK");
+	ck_assert(f.g->step_holds_irqs);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- letting go ---- */
+
+START_TEST(test_plain_client_ends)
+{
+	static const char *const packets[] = { "D", "vKill;1", "D;1", "k" };
+	struct fixture f = fixture_new();
+
+	send(&f, packets[_i]);
+	ck_assert(rsp_session_ended(f.s));
+	ck_assert_uint_eq(f.detaches, 0);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_extended_client_stays)
+{
+	struct fixture f = fixture_new();
+
+	expect(&f, "!", "OK");
+	expect(&f, "D", "OK");
+	ck_assert(!rsp_session_ended(f.s));
+	ck_assert_uint_eq(f.detaches, 1);
+	expect(&f, "D", "OK");
+	ck_assert_uint_eq(f.detaches, 1);
+	free(ask(&f, "vAttach;7"));
+	send(&f, "k");
+	ck_assert_uint_eq(f.detaches, 2);
+	fixture_end(&f);
+}
+END_TEST
+
+/* A session that starts with nothing, and whose guest goes. */
+START_TEST(test_guest_comes_and_goes)
+{
+	struct fixture f = fixture_of(fake_guest_create(2));
+	struct buf xml = { 0 };
+
+	rsp_session_destroy(f.s);
+	f.s = rsp_session_create(NULL, &(struct rsp_host){ .monitor = monitor, .attach = attach, .detach = detach });
+	expect(&f, "!", "OK");
+	expect(&f, "?", "W00");
+	free(ask(&f, "vAttach;7"));
+	fetch(&f, "features:read:target.xml", 0x1000, &xml);
+	ck_assert_uint_gt(xml.len, 1000);
+	rsp_session_forget_guest(f.s);
+	expect(&f, "?", "X09");
+	expect(&f, "vCont;c", "E.no guest is attached; gdb's attach PID attaches to that of a VMM");
+	free(ask(&f, "vAttach;7"));
+	expect(&f, "?", "T05" STOP_1);
+	buf_deinit(&xml);
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- what the guest's system tells ---- */
+
+static bool knows_system(struct os *os)
+{
+	return os->priv;
+}
+
+static struct err *symbol_of(struct os *os, const char *name, uint64_t *ret)
+{
+	ck_assert_str_eq(name, "_stext");
+	*ret = *(uint64_t *)os->priv;
+	return *ret ? NULL : err_new(ERR_UNKNOWN, "not in these page tables");
+}
+
+START_TEST(test_offsets)
+{
+	static const struct os_ops ops = { .name = "toy", .detect = knows_system, .symbol = symbol_of };
+	static const struct os_ops silent = { .name = "toy", .detect = knows_system };
+	struct fixture f = fixture_new();
+	uint64_t text = 0xffffffff9a000000;
+	struct os os = { .ops = &ops, .guest = f.g, .priv = &text };
+
+	f.g->os = &os;
+	expect(&f, "qOffsets", "TextSeg=ffffffff9a000000");
+	text = 0;
+	expect(&f, "qOffsets", "");
+	os.ops = &silent;
+	expect(&f, "qOffsets", "");
+	os = (struct os){ .ops = &ops, .guest = f.g };
+	expect(&f, "qOffsets", "");
+	f.g->os = NULL;
+	fixture_end(&f);
+}
+END_TEST
+
+/* ---- long reads ---- */
+
+#define LARGE_BYTES 0x100000u
+
+/* A block of several chunks, with a pattern that crosses from one to the next. */
+static struct fixture fixture_large(size_t at, const char *pattern)
+{
+	const struct mem_block block = { .bytes = LARGE_BYTES };
+	struct fixture f = fixture_of(fake_create(&arch_x86_64, ORDER_LITTLE, 1, &block, 1));
+
+	memcpy(fake_at(f.g, at), pattern, strlen(pattern));
+	expect(&f, "Qqemu.PhyMemMode:1", "OK");
+	return f;
+}
+
+static const size_t crossings[] = { 0, 0x3fff8, 0x3fffb, 0x40000, 0x7fffd, LARGE_BYTES - 8 };
+
+START_TEST(test_search_crosses_chunks)
+{
+	struct fixture f = fixture_large(crossings[_i], "the word");
+	char packet[64], want[32];
+
+	snprintf(packet, sizeof(packet), "qSearch:memory:0;%x;the word", LARGE_BYTES);
+	snprintf(want, sizeof(want), "1,%zx", crossings[_i]);
+	expect(&f, packet, want);
+	snprintf(packet, sizeof(packet), "qSearch:memory:0;%zx;the word", crossings[_i] + 7);
+	expect(&f, packet, "0");
+	snprintf(packet, sizeof(packet), "qSearch:memory:0;%x;the worm", LARGE_BYTES);
+	expect(&f, packet, "0");
+	fixture_end(&f);
+}
+END_TEST
+
+/* gdb gives up after a while, and would take a late answer for that to another packet. */
+START_TEST(test_long_reads_end)
+{
+	struct fixture f = fixture_large(0, "x");
+	char *got;
+
+	f.s->patience_ms = 0;
+	got = ask(&f, "qCRC:0,100000");
+	ck_assert_msg(!strncmp(got, "E.this takes too long", 21), "%s", got);
+	free(got);
+	got = ask(&f, "qSearch:memory:0;100000;y");
+	ck_assert_msg(!strncmp(got, "E.this takes too long", 21), "%s", got);
+	free(got);
 	fixture_end(&f);
 }
 END_TEST
@@ -977,7 +1475,8 @@ START_TEST(test_reads_fail)
 	fake_of(f.g)->fail_reads = true;
 	expect(&f, "m5000,1", "E03");
 	expect(&f, "qSupported:error-message+;", "PacketSize=40000;QStartNoAckMode+;qXfer:features:read+;"
-	       "qXfer:memory-map:read+;qXfer:threads:read+;vContSupported+;binary-upload+;error-message+");
+	       "qXfer:memory-map:read+;qXfer:threads:read+;vContSupported+;binary-upload+;swbreak+;hwbreak+;"
+	       "QThreadSuffixSupported+;QListThreadsInStopReply+;error-message+");
 	expect(&f, "Qqemu.PhyMemMode:1", "OK");
 	expect(&f, "m5000,1", "E.the fake VMM has exited");
 	fixture_end(&f);
@@ -1126,6 +1625,7 @@ static TCase *registers_case(void)
 {
 	TCase *tc = tcase_create("registers");
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_g, 0, 2);
 	tcase_add_test(tc, test_G_leaves_x_alone);
 	tcase_add_loop_test(tc, test_G_malformed, 0, 4);
@@ -1133,6 +1633,23 @@ static TCase *registers_case(void)
 	tcase_add_test(tc, test_target_xml);
 	tcase_add_test(tc, test_layout_is_fixed);
 	tcase_add_test(tc, test_layout_without_avx);
+	return tc;
+}
+
+static TCase *run_case(void)
+{
+	TCase *tc = tcase_create("run");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_interrupt_of_a_range);
+	tcase_add_loop_test(tc, test_plans, 0, ARRAY_LEN(plans));
+	tcase_add_test(tc, test_vcpu_that_goes);
+	tcase_add_test(tc, test_refused_breakpoints);
+	tcase_add_loop_test(tc, test_backend_without_steps, 0, ARRAY_LEN(stepping));
+	tcase_add_test(tc, test_sstep_holds_interrupts);
+	tcase_add_loop_test(tc, test_plain_client_ends, 0, 4);
+	tcase_add_test(tc, test_extended_client_stays);
+	tcase_add_test(tc, test_guest_comes_and_goes);
 	return tc;
 }
 
@@ -1146,6 +1663,9 @@ static TCase *session_case(void)
 	tcase_add_test(tc, test_packets_wait_for_the_stop);
 	tcase_add_test(tc, test_interrupt_stops_once);
 	tcase_add_test(tc, test_flood_while_running);
+	tcase_add_test(tc, test_offsets);
+	tcase_add_loop_test(tc, test_search_crosses_chunks, 0, ARRAY_LEN(crossings));
+	tcase_add_test(tc, test_long_reads_end);
 	tcase_add_test(tc, test_gone_while_running);
 	tcase_add_test(tc, test_gone_while_stopped);
 	tcase_add_test(tc, test_reads_fail);
@@ -1160,15 +1680,10 @@ static TCase *session_case(void)
 int main(void)
 {
 	Suite *suite = suite_create("rsp");
-	SRunner *runner;
-	int failed;
 
 	suite_add_tcase(suite, framing_case());
 	suite_add_tcase(suite, registers_case());
+	suite_add_tcase(suite, run_case());
 	suite_add_tcase(suite, session_case());
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

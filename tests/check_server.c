@@ -28,6 +28,7 @@
 #include "server/progress.h"
 #include "server/serve.h"
 #include "tests/fake_guest.h"
+#include "tests/suite.h"
 #include "tests/text_file.h"
 
 #define MAX_WORDS 16
@@ -84,6 +85,8 @@ static const struct {
 	  { .mode = MODE_SERVE, .comm = "unix:a", .core = "b", .allow_remote = true } },
 	{ ":1 --attach 0x10 --vm 2", { .mode = MODE_SERVE, .comm = ":1", .pid = 16, .vm = 2 } },
 	{ ":1 --attach 2147483647", { .mode = MODE_SERVE, .comm = ":1", .pid = 2147483647 } },
+	{ ":1 --multi", { .mode = MODE_SERVE, .comm = ":1", .multi = true } },
+	{ "--multi --core c -", { .mode = MODE_SERVE, .comm = "-", .core = "c", .multi = true } },
 	{ "dump --attach 7 out", { .mode = MODE_DUMP, .pid = 7, .out = "out" } },
 	{ "dump out --attach 7", { .mode = MODE_DUMP, .pid = 7, .out = "out" } },
 	{ "--attach 7 -q dump -p -", { .mode = MODE_DUMP, .pid = 7, .out = "-", .quiet = true, .dump.paging = true } },
@@ -129,6 +132,7 @@ static void expect_options(const struct options *got, const struct options *want
 	ck_assert_int_eq(got->debug, want->debug);
 	ck_assert_int_eq(got->quiet, want->quiet);
 	ck_assert_int_eq(got->allow_remote, want->allow_remote);
+	ck_assert_int_eq(got->multi, want->multi);
 	ck_assert_int_eq(got->dump.paging, want->dump.paging);
 	ck_assert_int_eq(got->dump.has_range, want->dump.has_range);
 	ck_assert_uint_eq(got->n_commands, want->n_commands);
@@ -156,6 +160,8 @@ static const struct {
 	{ "--attach 7", "no COMM" },
 	{ ":1", "no target" },
 	{ "dump out", "no target" },
+	{ "dump out --multi --core c", "--multi means nothing with dump" },
+	{ "--multi", "no COMM" },
 	{ "console", "no target" },
 	{ ":1 --attach 7 --core c", "more than one of" },
 	{ ":1 --qmp s --core c", "more than one of" },
@@ -742,7 +748,17 @@ END_TEST
 struct shared {
 	unsigned stops, resumes;
 	enum guest_state state;
+	size_t armed;
+	/* What clients attached to. */
+	unsigned attached, closed;
+	struct {
+		enum guest_state state;
+		size_t armed;
+	} at_close; /* the last of them */
 };
+
+#define GIVEN_PID 5
+#define OTHER_PID 7
 
 struct serving {
 	struct shared *shared;
@@ -752,28 +768,73 @@ struct serving {
 	unsigned port;
 };
 
+struct child {
+	int control;
+	struct guest *guest; /* that a byte on the control pipe ends: the latest */
+	struct guest_ops ops; /* of those that clients attach to */
+	struct shared *shared;
+};
+
 static void on_control(void *arg, short revents)
 {
-	struct guest *g = arg;
+	struct child *child = arg;
 	struct guest_event ev = { .kind = GUEST_EVENT_GONE };
+	char byte;
 
 	(void)revents;
-	if (fake_of(g)->pending.kind == GUEST_EVENT_NONE)
-		fake_raise(g, &ev);
+	if (read(child->control, &byte, 1) == 1)
+		fake_raise(child->guest, &ev);
 }
 
-static int serve_child(const char *comm_text, bool once, int control, struct shared *shared)
+static struct child child;
+
+static void close_attached(struct guest *g)
+{
+	child.shared->closed++;
+	child.shared->at_close.state = g->state;
+	child.shared->at_close.armed = fake_of(g)->n_armed;
+	child.ops.close(g);
+}
+
+static struct err *attach_other(void *arg, pid_t pid, struct guest **ret)
+{
+	static struct guest_ops ops;
+
+	(void)arg;
+	if (pid != OTHER_PID)
+		return err_new(ERR_INVALID, "process %d: it has no guest", (int)pid);
+	*ret = child.guest = fake_guest_create(1);
+	child.ops = ops = *child.guest->ops;
+	ops.close = close_attached;
+	child.guest->ops = &ops;
+	child.guest->state = GUEST_RUNNING;
+	child.shared->attached++;
+	return NULL;
+}
+
+/* What the server finds of its own. */
+enum target_kind {
+	TARGET_GIVEN,
+	TARGET_GIVEN_MULTI,
+	TARGET_NONE_MULTI,
+};
+
+static int serve_child(const char *comm_text, bool once, enum target_kind kind, int control, struct shared *shared)
 {
 	struct inherited inherited;
-	struct serve_config config = { .inherited = &inherited, .once = once, .target = "the fake" };
+	struct guest *g = fake_guest_create(2);
+	struct serve_config config = { .inherited = &inherited, .once = once, .target = "the fake",
+				       .guest = kind == TARGET_NONE_MULTI ? NULL : g, .pid = GIVEN_PID,
+				       .attach = kind == TARGET_GIVEN ? NULL : attach_other };
 	struct comm_spec spec;
 	struct err *e = comm_parse(comm_text, &spec);
 
 	inherited_record(&inherited);
 	config.loop = loop_create();
-	config.guest = fake_guest_create(2);
-	config.guest->state = GUEST_RUNNING;
-	loop_add_fd(config.loop, control, POLLIN, on_control, config.guest);
+	child = (struct child){ .control = control, .guest = g, .shared = shared };
+	g->state = GUEST_RUNNING;
+	fake_of(g)->misses = true;
+	loop_add_fd(config.loop, control, POLLIN, on_control, &child);
 	if (!e)
 		e = comm_open(&spec, false, &inherited, &config.comm);
 	comm_spec_deinit(&spec);
@@ -781,9 +842,12 @@ static int serve_child(const char *comm_text, bool once, int control, struct sha
 		e = serve_run(&config);
 	if (e)
 		fprintf(stderr, "%s\n", err_text(e));
-	*shared = (struct shared){ fake_of(config.guest)->stops, fake_of(config.guest)->resumes, config.guest->state };
+	shared->stops = fake_of(g)->stops;
+	shared->resumes = fake_of(g)->resumes;
+	shared->state = g->state;
+	shared->armed = fake_of(g)->n_armed;
 	comm_destroy(config.comm);
-	guest_destroy(config.guest);
+	guest_destroy(g);
 	loop_destroy(config.loop);
 	inherited_deinit(&inherited);
 	return e ? 1 : 0;
@@ -801,7 +865,7 @@ static unsigned read_port(int fd)
 }
 
 /* "-" or a TCP address with port 0. */
-static void start_serving(struct serving *s, const char *comm, bool once)
+static void start_serving_as(struct serving *s, const char *comm, bool once, enum target_kind kind)
 {
 	int control[2], pair[2], log[2];
 
@@ -816,13 +880,18 @@ static void start_serving(struct serving *s, const char *comm, bool once)
 		close(pair[0]);
 		close(pair[1]);
 		close(control[1]);
-		_exit(serve_child(comm, once, control[0], s->shared));
+		_exit(serve_child(comm, once, kind, control[0], s->shared));
 	}
 	close(control[0]);
 	close(pair[1]);
 	s->control = control[1];
 	s->client = pair[0];
 	s->port = strcmp(comm, "-") ? read_port(log[0]) : 0;
+}
+
+static void start_serving(struct serving *s, const char *comm, bool once)
+{
+	start_serving_as(s, comm, once, TARGET_GIVEN);
 }
 
 static int end_serving(struct serving *s)
@@ -991,6 +1060,146 @@ START_TEST(test_guest_goes)
 }
 END_TEST
 
+static void ask(int fd, const char *payload, const char *want)
+{
+	send_packet(fd, payload);
+	ck_assert_msg(receive(fd, want), "%s", payload);
+}
+
+/* The last packet of a client that has set breakpoints; "": it is cut off. */
+static const char *const last_packets[] = { "", "D", "k", "vKill;1", "vCont;c", "vCont;r0,ffffffffffffffff:1" };
+
+/* However a session ends, running or not, nothing of it stays in the guest. */
+START_TEST(test_breakpoints_go)
+{
+	struct serving s;
+	int client;
+
+	start_serving(&s, ":0", false);
+	client = connect_client(&s);
+	ask(client, "Z1,5000,1", "OK");
+	ask(client, "Z2,5008,8", "OK");
+	send_packet(client, last_packets[_i]);
+	close(client);
+	client = connect_client(&s);
+	ask(client, "vMustReplyEmpty", "");
+	kill(s.pid, SIGTERM);
+	ck_assert_int_eq(end_serving(&s), 0);
+	ck_assert_uint_eq(s.shared->armed, 0);
+	ck_assert_int_eq(s.shared->state, GUEST_RUNNING);
+	close(client);
+}
+END_TEST
+
+#define STOP_AT_START "T05thread:1;core:0;10:3031323334353637;7:15161718191a1b1c;6:1213141516171819;"
+
+/* One that begins with nothing attaches, lets go and attaches again. */
+START_TEST(test_attach)
+{
+	struct serving s;
+	int client;
+
+	start_serving_as(&s, ":0", false, TARGET_NONE_MULTI);
+	client = connect_client(&s);
+	ask(client, "!", "OK");
+	ask(client, "?", "W00");
+	ask(client, "qRcmd,76657273696f6e", "E16");
+	ask(client, "vAttach;8", "E.process 8: it has no guest");
+	ask(client, "vAttach;7", STOP_AT_START);
+	ask(client, "Z1,5000,1", "OK");
+	ask(client, "D;7", "OK");
+	ck_assert_uint_eq(s.shared->closed, 1);
+	ck_assert_int_eq(s.shared->at_close.state, GUEST_RUNNING);
+	ck_assert_uint_eq(s.shared->at_close.armed, 0);
+	ask(client, "?", "W00");
+	ask(client, "vAttach;7", STOP_AT_START);
+	ask(client, "vAttach;7", STOP_AT_START);
+	ck_assert_uint_eq(s.shared->attached, 2);
+	close(client);
+	client = connect_client(&s);
+	ask(client, "?", "W00");
+	ck_assert_uint_eq(s.shared->closed, 2);
+	kill(s.pid, SIGTERM);
+	ck_assert_int_eq(end_serving(&s), 0);
+	ck_assert_uint_eq(s.shared->stops, 0);
+	close(client);
+}
+END_TEST
+
+/* From the guest of the command line to another and back; the next client finds the former. */
+START_TEST(test_attach_to_another)
+{
+	struct serving s;
+	int client;
+
+	start_serving_as(&s, ":0", false, TARGET_GIVEN_MULTI);
+	client = connect_client(&s);
+	ask(client, "!", "OK");
+	ask(client, "?", STOP_AT_START);
+	ask(client, "qfThreadInfo", "m1,2");
+	ask(client, "vAttach;7", STOP_AT_START);
+	ask(client, "qfThreadInfo", "m1");
+	ask(client, "vAttach;5", STOP_AT_START);
+	ask(client, "qfThreadInfo", "m1,2");
+	ck_assert_uint_eq(s.shared->closed, 1);
+	ask(client, "vAttach;7", STOP_AT_START);
+	close(client);
+	client = connect_client(&s);
+	ask(client, "qfThreadInfo", "m1,2");
+	close(client);
+	kill(s.pid, SIGTERM);
+	ck_assert_int_eq(end_serving(&s), 0);
+	ck_assert_uint_eq(s.shared->closed, 2);
+	ck_assert_uint_eq(s.shared->stops, 3);
+	ck_assert_uint_eq(s.shared->resumes, 3);
+}
+END_TEST
+
+START_TEST(test_attach_without_multi)
+{
+	struct serving s;
+	int client;
+
+	start_serving(&s, ":0", true);
+	client = connect_client(&s);
+	ask(client, "!", "OK");
+	ask(client, "vAttach;7", "E.this server is for one guest; one with --multi attaches to others");
+	ask(client, "?", STOP_AT_START);
+	ask(client, "D", "OK");
+	ask(client, "vAttach;5", STOP_AT_START);
+	close(client);
+	ck_assert_int_eq(end_serving(&s), 0);
+	ck_assert_uint_eq(s.shared->resumes, 2);
+}
+END_TEST
+
+/* The VMM of an attached guest exits, while it runs or not: the server stays. */
+START_TEST(test_attached_guest_goes)
+{
+	struct serving s;
+	int client;
+
+	start_serving_as(&s, ":0", true, TARGET_NONE_MULTI);
+	client = connect_client(&s);
+	ask(client, "!", "OK");
+	ask(client, "vAttach;7", STOP_AT_START);
+	if (_i)
+		send_packet(client, "vCont;c");
+	else
+		ask(client, "vMustReplyEmpty", "");
+	usleep(100000);
+	ck_assert_int_eq(write(s.control, "", 1), 1);
+	usleep(100000);
+	if (_i)
+		ck_assert(receive(client, "X09"));
+	else
+		ask(client, "?", "X09");
+	ck_assert_uint_eq(s.shared->closed, 1);
+	close(client);
+	ck_assert_int_eq(end_serving(&s), 0);
+}
+END_TEST
+
 /* gdb is away while a dump to a full pipe runs: in the foreground it is cancelled, else waited for. */
 START_TEST(test_dump_at_detach)
 {
@@ -1064,18 +1273,17 @@ static Suite *server_suite(void)
 	tcase_add_test(tc, test_many_clients);
 	tcase_add_loop_test(tc, test_guest_goes, 0, 3);
 	tcase_add_loop_test(tc, test_dump_at_detach, 0, 2);
+	tcase_add_loop_test(tc, test_breakpoints_go, 0, ARRAY_LEN(last_packets));
+	tcase_add_test(tc, test_attach);
+	tcase_add_test(tc, test_attach_to_another);
+	tcase_add_test(tc, test_attach_without_multi);
+	tcase_add_loop_test(tc, test_attached_guest_goes, 0, 2);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
 
 int main(void)
 {
-	SRunner *runner = srunner_create(server_suite());
-	int failed;
-
 	signal(SIGPIPE, SIG_IGN);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(server_suite());
 }

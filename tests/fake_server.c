@@ -45,6 +45,18 @@ static void monitor(void *arg, struct rsp_session *s, const char *command)
 	rsp_session_monitor_done(s, NULL);
 }
 
+static struct err *attach(void *arg, pid_t pid, struct guest **ret)
+{
+	(void)arg;
+	(void)ret;
+	return err_new(ERR_UNSUPPORTED, "process %d: the fake guest is no process", (int)pid);
+}
+
+static void detach(void *arg)
+{
+	(void)arg;
+}
+
 static bool flush_output(struct rsp_session *s)
 {
 	struct buf *out = rsp_session_output(s);
@@ -71,7 +83,7 @@ static bool read_input(struct rsp_session *s)
 
 static void raise_trap(struct server *srv)
 {
-	const struct guest_event ev = { GUEST_EVENT_STOPPED, 1, 5 };
+	const struct guest_event ev = { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5 };
 
 	srv->trap = false;
 	fake_raise(srv->guest, &ev);
@@ -111,7 +123,7 @@ static bool serve_once(struct server *srv)
 int main(int argc, char **argv)
 {
 	struct server srv = { .guest = fake_guest_create(2) };
-	const struct rsp_host host = { monitor, &srv };
+	const struct rsp_host host = { monitor, attach, detach, &srv };
 
 	log_set_debug(argc > 1 && !strcmp(argv[1], "--debug"));
 	srv.session = rsp_session_create(srv.guest, &host);

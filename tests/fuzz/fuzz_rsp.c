@@ -24,9 +24,41 @@ static void monitor(void *arg, struct rsp_session *s, const char *command)
 		rsp_session_monitor_done(s, NULL);
 }
 
+static struct err *attach(void *arg, pid_t pid, struct guest **ret)
+{
+	struct guest *g = arg;
+	struct err *e = pid == 7 ? guest_stop(g) : err_new(ERR_INVALID, "process %d has no guest", (int)pid);
+
+	if (!e)
+		*ret = g;
+	return e;
+}
+
+static void detach(void *arg)
+{
+	struct guest *g = arg;
+
+	err_destroy(guest_clear_breakpoints(g));
+	err_destroy(guest_resume(g));
+}
+
+/* Steps and breakpoints that were hit; a range step takes many turns. */
+static void tell_events(struct guest *g, struct rsp_session *s)
+{
+	for (int i = 0; i < 16; i++) {
+		struct guest_event ev;
+		struct err *e = guest_poll(g, &ev);
+
+		if (!e)
+			rsp_session_event(s, &ev);
+		err_destroy(e);
+	}
+}
+
 static void happen(struct guest *g, struct rsp_session *s, uint8_t what)
 {
-	const struct guest_event stopped = { GUEST_EVENT_STOPPED, 1, 5 }, gone = { .kind = GUEST_EVENT_GONE };
+	const struct guest_event stopped = { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5 };
+	const struct guest_event gone = { .kind = GUEST_EVENT_GONE };
 
 	switch (what) {
 	case 1:
@@ -53,8 +85,8 @@ static bool is_event(uint8_t byte)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	const struct rsp_host host = { .monitor = monitor };
 	struct guest *g = fake_guest_create(2);
+	const struct rsp_host host = { .monitor = monitor, .attach = attach, .detach = detach, .arg = g };
 	struct rsp_session *s = rsp_session_create(g, &host);
 
 	for (size_t at = 0; at < bytes && !rsp_session_ended(s);) {
@@ -63,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		while (at + n < bytes && !is_event(data[at + n]))
 			n++;
 		rsp_session_input(s, data + at, n);
+		tell_events(g, s);
 		buf_reset(rsp_session_output(s));
 		at += n;
 		if (at < bytes)
