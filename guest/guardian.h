@@ -8,26 +8,79 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "guest/guest.h"
+#include "guest/kvm_debug.h"
 
 /*
  * The process that does all ptrace work for one VMM. It shares nothing with the
  * front end but a socket; when that closes, for whatever reason, it undoes what it
- * did, lets the VMM go and ends. While the guest runs it traces nothing.
+ * did, lets the VMM go and ends. While the guest runs it traces nothing, unless
+ * something is armed in it.
  */
 struct guardian;
 
 struct err *guardian_start(pid_t pid, struct guardian **ret) MUST_CHECK;
 /* Waits until the VMM has been let go; takes NULL. */
 void guardian_destroy(struct guardian *g);
-/* Becomes readable when the guardian has ended. */
+/* Becomes readable when the guardian has ended, and when there is something for guardian_take_event(). */
 int guardian_fd(const struct guardian *g);
+bool guardian_ended(const struct guardian *g);
+
+struct guardian_stopped {
+	unsigned parked; /* vCPUs that were in KVM_RUN */
+	/* What follows is of a guest that ran by guardian_run(). Its VMM has run nothing but KVM_RUN since. */
+	bool undisturbed;
+	struct kvm_hit *hits; /* in the order in which they came */
+	size_t n_hits;
+	int *left; /* descriptors of vCPUs that did not get over the instruction of guardian_vcpu.over */
+	size_t n_left;
+};
+
+void guardian_stopped_deinit(struct guardian_stopped *s);
 
 /*
- * Stops the VMM with its n_vcpus vCPUs parked. *ret_parked counts those that were in
- * KVM_RUN. On failure destroy g: only its end lets go of all that it had stopped.
+ * Stops the VMM with its n_vcpus vCPUs parked. The caller ends *ret with
+ * guardian_stopped_deinit(). On failure destroy g: only its end lets go of all that
+ * it had stopped.
  */
-struct err *guardian_stop(struct guardian *g, unsigned n_vcpus, unsigned *ret_parked) MUST_CHECK;
+struct err *guardian_stop(struct guardian *g, unsigned n_vcpus, struct guardian_stopped *ret) MUST_CHECK;
+/* Lets the VMM go, with nothing armed. */
 struct err *guardian_resume(struct guardian *g) MUST_CHECK;
+
+/* ---- running it with something armed ---- */
+
+struct guardian_vcpu {
+	int fd;
+	enum run_action action;
+	bool over; /* first one instruction with over_debug, with all others held and no patches in memory */
+	struct kvm_guest_debug debug, over_debug;
+};
+
+/* Where a breakpoint instruction goes. It is in memory only while the guest runs. */
+struct guardian_patch {
+	uint64_t hva, gva;
+};
+
+struct guardian_run {
+	const struct guardian_vcpu *vcpus;
+	size_t n_vcpus;
+	const struct guardian_patch *patches;
+	size_t n_patches;
+	bool arm_new; /* vCPUs that come up meanwhile get new_debug before they run */
+	struct kvm_guest_debug new_debug;
+};
+
+/*
+ * Of a stopped VMM; n_vcpus: of the whole process, as for guardian_stop(). The guest
+ * runs until guardian_stop(), or until it stops by itself, of which
+ * guardian_take_event() tells; all hits come with the next guardian_stop(). Debug
+ * registers stay set until the next run, or guardian_resume().
+ */
+struct err *guardian_run(struct guardian *g, const struct guardian_run *run, unsigned n_vcpus) MUST_CHECK;
+/* True once when the guest has stopped by itself. Does not wait. */
+bool guardian_take_event(struct guardian *g);
+
+/* ---- calls ---- */
 
 /* One ioctl in the name of a stopped VMM. data is copied in and, on success or not, out. */
 struct guardian_ioctl {

@@ -38,7 +38,10 @@ bool host_syscall_of(const struct host_regs *r, struct host_syscall *ret);
  */
 void host_ask_restart(struct host_regs *r);
 
-/* The same without the kernel's help: the registers before the call. For a frame. */
+/* At the exit stop of a system call: what it returns instead. */
+void host_set_result(struct host_regs *r, long result);
+
+/* The same as a restart without the kernel's help: the registers before the call. For a frame. */
 void host_rewind_syscall(struct host_regs *r);
 
 /* 0 for a thread in code of a kind that no call can be injected into. */

@@ -72,6 +72,11 @@ void host_ask_restart(struct host_regs *r)
 	user(r)->rax = (unsigned long)-ERESTARTNOHAND;
 }
 
+void host_set_result(struct host_regs *r, long result)
+{
+	user(r)->rax = (unsigned long)result;
+}
+
 void host_rewind_syscall(struct host_regs *r)
 {
 	user(r)->rip -= SYSCALL_INSN_BYTES;

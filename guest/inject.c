@@ -145,6 +145,19 @@ static int rank(pid_t pid, const struct tracee *t, int vcpu_fd, const struct pro
 	return (own ? 0 : 8) + (has_filter(pid, t->tid) ? 4 : 0) + delicacy(t);
 }
 
+/* The thread of a vCPU that was found fit and has not run anything but KVM_RUN since. */
+static struct tracee *known_fit(const struct tracees *ts, int vcpu_fd)
+{
+	for (size_t i = 0; i < ts->n; i++) {
+		struct tracee *t = &ts->t[i];
+
+		if (t->state == TRACEE_TRAPPED && t->parked && t->vcpu_fd == vcpu_fd && t->fit_sp &&
+		    t->fit_sp == host_stack_pointer(&t->regs))
+			return t;
+	}
+	return NULL;
+}
+
 static struct err *choose(struct tracees *ts, int vcpu_fd, struct tracee **ret)
 {
 	struct tracee *best = NULL;
@@ -250,9 +263,17 @@ static struct err *enter(struct injector *in)
 
 static struct err *take_thread(struct injector *in, int vcpu_fd)
 {
-	struct err *e = choose(in->ts, vcpu_fd, &in->t);
+	struct err *e;
 
-	return e ? e : suspend_filter(in);
+	in->t = known_fit(in->ts, vcpu_fd);
+	if (in->t)
+		return NULL;
+	e = choose(in->ts, vcpu_fd, &in->t);
+	if (!e)
+		e = suspend_filter(in);
+	if (!e && !in->seccomp_off)
+		in->t->fit_sp = host_stack_pointer(&in->t->regs);
+	return e;
 }
 
 struct err *inject_begin(struct tracees *ts, const struct host_gadgets *g, int vcpu_fd, struct injector *ret)
@@ -323,21 +344,16 @@ static struct err *run_to_syscall_stop(struct injector *in)
 
 struct err *inject_syscall(struct injector *in, long nr, const uint64_t args[6], long *ret)
 {
-	struct host_regs regs;
-	struct err *e = tracee_get_regs(in->t, &regs);
+	struct host_regs regs = in->t->regs;
+	struct err *e;
 
-	if (e)
-		return e;
 	host_enter_gadget(&regs, &in->gadgets, &in->frame);
 	e = tracee_set_regs(in->t, &regs);
 	if (!e)
 		e = run_to_syscall_stop(in);
-	if (!e)
-		e = tracee_get_regs(in->t, &regs);
-	if (e)
-		return e;
 	host_set_call(&regs, &in->frame, nr, args);
-	e = tracee_set_regs(in->t, &regs);
+	if (!e)
+		e = tracee_set_regs(in->t, &regs);
 	if (!e)
 		e = run_to_syscall_stop(in);
 	if (!e)
@@ -388,5 +404,17 @@ struct err *inject_end(struct injector *in)
 	if (!e && in->seccomp_off)
 		e = set_options(in, TRACEE_OPTIONS);
 	buf_deinit(&in->saved);
+	return e;
+}
+
+struct err *inject_end_after(struct injector *in, struct err *e, bool *ret_stuck)
+{
+	struct err *end = inject_end(in);
+
+	if ((e && err_code(e) == ERR_TIMEOUT) || (end && err_code(end) != ERR_GONE))
+		*ret_stuck = true;
+	if (!e)
+		return end;
+	err_destroy(end);
 	return e;
 }

@@ -50,4 +50,10 @@ struct err *inject_ioctl(struct injector *in, int fd, unsigned long request, voi
 /* Brings the thread back into its trap, its memory and registers as they were. */
 struct err *inject_end(struct injector *in) MUST_CHECK;
 
+/*
+ * The same behind calls that gave e, which it takes over. *ret_stuck is set when the
+ * thread could not be put right: it finds its way back once nobody traces it.
+ */
+struct err *inject_end_after(struct injector *in, struct err *e, bool *ret_stuck) MUST_CHECK;
+
 #endif

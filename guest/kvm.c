@@ -13,13 +13,9 @@
 
 #include "base/alloc.h"
 #include "guest/backends.h"
-#include "guest/guardian.h"
-#include "guest/kpeek.h"
-#include "guest/kvm_fds.h"
+#include "guest/kvm.h"
 #include "guest/kvm_host.h"
-#include "guest/kvm_slots.h"
 #include "guest/proc.h"
-#include "guest/vmm_mem.h"
 
 /* KVM_USER_MEM_SLOTS where KVM cannot be asked: SHRT_MAX less its own slots. */
 #define DEFAULT_USER_SLOTS 32764
@@ -27,23 +23,6 @@
 #define WALK_TRIES 8
 /* From the first sign of its death to the last of a VMM. */
 #define DYING_MS 100
-
-struct kvm {
-	pid_t pid;
-	int pidfd;
-	int epoll_fd; /* pidfd and the guardian */
-	unsigned vm;  /* index */
-	struct kpeek peek;
-	struct kvm_layout layout;
-	int user_slots; /* slots from this number on are KVM's own */
-	struct guardian *guardian;
-	struct kvm_fds fds;
-	int *vcpu_fds; /* of this VM, by vCPU */
-	unsigned n_vcpus, n_parked;
-	struct kvm_slot *slots;
-	size_t n_slots;
-	struct vmm_mem *mem; /* while stopped */
-};
 
 /* ---- what the process is ---- */
 
@@ -145,27 +124,36 @@ static struct err *set_blocks(struct guest *g, const struct vmm_mem *mem)
 	return e;
 }
 
-static struct err *read_slots_once(struct guest *g)
+static struct err *renew_mappings(struct guest *g)
 {
 	struct kvm *k = g->priv;
-	struct kvm_slot *slots;
 	struct vmm_mem *mem;
-	size_t n;
-	struct err *e = kvm_slots_walk(&k->peek, &k->layout, k->fds.vms[k->vm].kvm,
-				       (uint64_t)sysconf(_SC_PAGESIZE), &slots, &n);
+	struct err *e = vmm_mem_open(k->pid, &mem);
 
-	if (e)
-		return e;
-	free(k->slots);
-	k->slots = slots;
-	k->n_slots = n;
-	e = vmm_mem_open(k->pid, &mem);
 	if (e)
 		return explain_fds(e, k->pid);
 	e = set_blocks(g, mem);
 	vmm_mem_close(k->mem);
 	k->mem = mem;
 	return e;
+}
+
+static struct err *read_slots_once(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	uint64_t kvm = k->fds.vms[k->vm].kvm;
+	struct kvm_slot *slots;
+	size_t n;
+	struct err *e = kvm_slots_generation(&k->peek, &k->layout, kvm, &k->generation);
+
+	if (!e)
+		e = kvm_slots_walk(&k->peek, &k->layout, kvm, (uint64_t)sysconf(_SC_PAGESIZE), &slots, &n);
+	if (e)
+		return e;
+	free(k->slots);
+	k->slots = slots;
+	k->n_slots = n;
+	return renew_mappings(g);
 }
 
 static struct err *read_slots(struct guest *g)
@@ -188,8 +176,7 @@ static bool is_readable(int fd, int wait_ms)
 	return fd >= 0 && poll(&p, 1, wait_ms) == 1;
 }
 
-/* While the guest stands still this must be so; a guardian that was killed has let it go. */
-static struct err *check_held(struct guest *g)
+struct err *kvm_check_held(struct guest *g)
 {
 	struct kvm *k = g->priv;
 
@@ -197,22 +184,22 @@ static struct err *check_held(struct guest *g)
 		g->state = GUEST_GONE;
 		return err_new(ERR_GONE, "the VMM, process %d, has exited", k->pid);
 	}
-	if (k->guardian && is_readable(guardian_fd(k->guardian), 0)) {
+	if (k->guardian && guardian_ended(k->guardian)) {
 		g->state = GUEST_RUNNING;
-		return err_new(ERR_GONE, "the guardian process of VMM %d has ended; the guest runs on by itself", k->pid);
+		return err_new(ERR_GONE, "the guardian process of VMM %d has ended; the guest runs on by itself",
+			       k->pid);
 	}
 	return NULL;
 }
 
-/* A VMM that is being killed fails in many ways before it is seen to have exited. */
-static struct err *explain_failure(struct guest *g, struct err *e)
+struct err *kvm_explain_failure(struct guest *g, struct err *e)
 {
 	struct kvm *k = g->priv;
 
 	if (!e || !is_readable(k->pidfd, DYING_MS))
 		return e;
 	err_destroy(e);
-	return check_held(g);
+	return kvm_check_held(g);
 }
 
 static struct err *watch(struct kvm *k, int fd)
@@ -224,22 +211,32 @@ static struct err *watch(struct kvm *k, int fd)
 	return NULL;
 }
 
+static void drop_guardian(struct kvm *k)
+{
+	bool killed = k->guardian && guardian_ended(k->guardian);
+
+	guardian_destroy(k->guardian);
+	if (killed && k->control.armed)
+		kvm_control_heal(k);
+	k->guardian = NULL;
+	kvm_control_forget(k);
+}
+
 /* A guardian that has ended is replaced. */
 static struct err *need_guardian(struct kvm *k)
 {
 	struct err *e;
 
-	if (k->guardian && !is_readable(guardian_fd(k->guardian), 0))
+	if (k->guardian && !guardian_ended(k->guardian))
 		return NULL;
-	guardian_destroy(k->guardian);
-	k->guardian = NULL;
+	drop_guardian(k);
 	e = guardian_start(k->pid, &k->guardian);
 	return e ? e : watch(k, guardian_fd(k->guardian));
 }
 
-/* ---- run control ---- */
+/* ---- stop and resume ---- */
 
-static struct err *refresh(struct guest *g)
+static struct err *read_all(struct guest *g)
 {
 	struct kvm *k = g->priv;
 	struct err *e = read_fds(k);
@@ -250,49 +247,102 @@ static struct err *refresh(struct guest *g)
 		e = err_new(ERR_UNSUPPORTED, "process %d has no vCPU yet", k->pid);
 	if (!e && !g->n_blocks)
 		e = err_new(ERR_UNSUPPORTED, "the guest of process %d has no memory yet", k->pid);
+	return e;
+}
+
+/* Slots and descriptors are what they were; mappings of the VMM need not be. */
+static bool is_unchanged(const struct kvm *k)
+{
+	struct kvm_generation now;
+	struct err *e;
+
+	if (!k->n_slots || !kvm_fds_unchanged(&k->fds, k->pid, k->pidfd, k->vm, &k->peek, &k->layout))
+		return false;
+	e = kvm_slots_generation(&k->peek, &k->layout, k->fds.vms[k->vm].kvm, &now);
 	if (!e)
-		guest_set_vcpus(g, k->n_vcpus);
+		return !memcmp(&now, &k->generation, sizeof(now));
+	err_destroy(e);
+	return false;
+}
+
+/* What the guest consists of at this stop. */
+static struct err *refresh(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	struct err *e = NULL;
+
+	if (!is_unchanged(k))
+		e = read_all(g);
+	else
+		e = renew_mappings(g);
+	if (!e)
+		kvm_control_set_vcpus(k);
+	return e;
+}
+
+static struct err *stop_all(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	struct guardian_stopped st = { 0 };
+	struct err *e = NULL;
+
+	k->control.undisturbed = false;
+	if (k->control.running)
+		return kvm_control_stop(g);
+	if (!is_unchanged(k))
+		e = read_fds(k);
+	if (!e)
+		e = need_guardian(k);
+	if (!e)
+		e = guardian_stop(k->guardian, (unsigned)k->fds.n_vcpus, &st);
+	k->n_parked = st.parked;
+	guardian_stopped_deinit(&st);
 	return e;
 }
 
 static struct err *kvm_stop(struct guest *g)
 {
 	struct kvm *k = g->priv;
-	struct err *e = read_fds(k);
+	struct err *e = stop_all(g);
 
-	if (!e)
-		e = need_guardian(k);
-	if (!e)
-		e = guardian_stop(k->guardian, (unsigned)k->fds.n_vcpus, &k->n_parked);
 	if (e) {
-		e = explain_failure(g, e);
-		guardian_destroy(k->guardian);
-		k->guardian = NULL;
+		e = kvm_explain_failure(g, e);
+		drop_guardian(k);
 		return e;
 	}
-	e = explain_failure(g, refresh(g));
+	if (!k->control.undisturbed)
+		e = kvm_explain_failure(g, refresh(g));
 	if (e)
 		err_destroy(guardian_resume(k->guardian));
+	else
+		guest_set_vcpus(g, k->n_vcpus);
 	g->was_paused = !k->n_parked;
 	return e;
 }
 
-static struct err *kvm_resume(struct guest *g)
+/* Lets go of it, whatever is set. */
+static struct err *let_go(struct guest *g)
 {
 	struct kvm *k = g->priv;
-	struct err *e = check_held(g);
+	struct err *e = kvm_check_held(g);
 
 	if (e)
 		return e;
 	err_destroy(kvm_host_before_resume(k->guardian, k->vcpu_fds, k->n_vcpus));
 	e = guardian_resume(k->guardian);
 	if (e) {
-		err_destroy(check_held(g));
+		err_destroy(kvm_check_held(g));
 		return e;
 	}
+	kvm_control_forget(k);
 	vmm_mem_close(k->mem);
 	k->mem = NULL;
 	return NULL;
+}
+
+static struct err *kvm_resume(struct guest *g)
+{
+	return kvm_control_needed(g->priv) ? kvm_control_run(g, NULL) : let_go(g);
 }
 
 static void kvm_close(struct guest *g)
@@ -300,8 +350,9 @@ static void kvm_close(struct guest *g)
 	struct kvm *k = g->priv;
 
 	if (g->state == GUEST_STOPPED)
-		err_destroy(kvm_resume(g));
-	guardian_destroy(k->guardian);
+		err_destroy(let_go(g));
+	drop_guardian(k);
+	kvm_control_deinit(&k->control);
 	vmm_mem_close(k->mem);
 	kvm_fds_deinit(&k->fds);
 	kpeek_close(&k->peek);
@@ -321,7 +372,7 @@ static struct err *kvm_read_phys(struct guest *g, const struct mem_block *b, uin
 {
 	struct kvm *k = g->priv;
 	struct err *e = vmm_mem_read(k->mem, b->hva + (gpa - b->gpa), ret, bytes, ret_bytes);
-	struct err *held = check_held(g);
+	struct err *held = kvm_check_held(g);
 
 	if (!held)
 		return e;
@@ -333,9 +384,9 @@ static struct err *kvm_write_phys(struct guest *g, const struct mem_block *b, ui
 				  size_t bytes)
 {
 	struct kvm *k = g->priv;
-	struct err *e = check_held(g);
+	struct err *e = kvm_check_held(g);
 
-	return e ? e : explain_failure(g, vmm_mem_write(k->mem, b->hva + (gpa - b->gpa), from, bytes));
+	return e ? e : kvm_explain_failure(g, vmm_mem_write(k->mem, b->hva + (gpa - b->gpa), from, bytes));
 }
 
 static struct err *kvm_next_data(struct guest *g, const struct mem_block *b, uint64_t gpa, uint64_t *ret_gpa,
@@ -353,17 +404,19 @@ static struct err *kvm_next_data(struct guest *g, const struct mem_block *b, uin
 static struct err *kvm_read_regs(struct guest *g, unsigned vcpu, struct regs *ret)
 {
 	struct kvm *k = g->priv;
-	struct err *e = check_held(g);
+	struct err *e = kvm_check_held(g);
 
-	return e ? e : explain_failure(g, kvm_host_read_regs(k->guardian, k->vcpu_fds[vcpu], ret));
+	return e ? e : kvm_explain_failure(g, kvm_host_read_regs(k->guardian, k->vcpu_fds[vcpu], ret));
 }
 
 static struct err *kvm_write_regs(struct guest *g, unsigned vcpu, const struct regs *from, const bool *changed)
 {
 	struct kvm *k = g->priv;
-	struct err *e = check_held(g);
+	struct err *e = kvm_check_held(g);
 
-	return e ? e : explain_failure(g, kvm_host_write_regs(k->guardian, k->vcpu_fds[vcpu], from, changed));
+	if (!e && changed[g->arch->pc])
+		kvm_control_moved(k, vcpu);
+	return e ? e : kvm_explain_failure(g, kvm_host_write_regs(k->guardian, k->vcpu_fds[vcpu], from, changed));
 }
 
 static int kvm_poll_fd(struct guest *g)
@@ -374,18 +427,18 @@ static int kvm_poll_fd(struct guest *g)
 static struct err *kvm_poll(struct guest *g, struct guest_event *ret)
 {
 	struct kvm *k = g->priv;
-	bool ran = g->state == GUEST_RUNNING;
-	struct err *e = check_held(g);
+	bool free = g->state == GUEST_RUNNING && !k->control.running;
+	struct err *e = kvm_check_held(g);
 
-	if (e && g->state == GUEST_GONE) {
+	if (!e)
+		return k->control.running ? kvm_control_poll(g, ret) : NULL;
+	if (g->state == GUEST_GONE)
 		ret->kind = GUEST_EVENT_GONE;
-	} else if (e && ran) {
-		/* It held nothing; the next stop starts another. */
-		guardian_destroy(k->guardian);
-		k->guardian = NULL;
-	} else {
+	else
+		drop_guardian(k);
+	/* One that held nothing is replaced at the next stop. */
+	if (g->state != GUEST_GONE && !free)
 		return e;
-	}
 	err_destroy(e);
 	return NULL;
 }
@@ -401,6 +454,7 @@ static void kvm_describe(struct guest *g, struct buf *out)
 {
 	struct kvm *k = g->priv;
 
+	kvm_control_describe(k, out);
 	buf_addf(out, "VMM process %d, VM %u of %zu, %u of %zu vCPUs were in KVM_RUN at the stop\n", k->pid, k->vm,
 		 k->fds.n_vms, k->n_parked, k->fds.n_vcpus);
 	if (k->fds.io_uring || k->fds.vhost || k->fds.vfio)
@@ -426,6 +480,9 @@ static const struct guest_ops kvm_ops = {
 	.next_data = kvm_next_data,
 	.read_regs = kvm_read_regs,
 	.write_regs = kvm_write_regs,
+	.run = kvm_control_run,
+	.set_breakpoint = kvm_set_breakpoint,
+	.clear_breakpoint = kvm_clear_breakpoint,
 	.poll_fd = kvm_poll_fd,
 	.poll = kvm_poll,
 	.describe = kvm_describe,
@@ -447,6 +504,10 @@ static struct err *open_process(struct kvm *k)
 		return err_sys(errno, "cannot watch the VMM");
 	e = watch(k, k->pidfd);
 	if (!e)
+		e = kvm_control_init(&k->control);
+	if (!e)
+		e = watch(k, k->control.event_fd);
+	if (!e)
 		e = kvm_layout_of_host(&k->layout);
 	if (!e)
 		e = kpeek_open_bpf(&k->peek);
@@ -467,7 +528,7 @@ struct err *guest_open_kvm(pid_t pid, unsigned vm, struct guest **ret)
 		return e;
 	kvm_fds_deinit(&probe);
 	k = xcalloc(1, sizeof(*k));
-	*k = (struct kvm){ .pid = pid, .pidfd = -1, .epoll_fd = -1, .vm = vm };
+	*k = (struct kvm){ .pid = pid, .pidfd = -1, .epoll_fd = -1, .vm = vm, .control.event_fd = -1 };
 	g = guest_create(&kvm_ops, kvm_host_arch(), k);
 	e = open_process(k);
 	if (!e)

@@ -20,7 +20,7 @@ static void sort_in(struct kvm_fds *f, const struct proc_fd *p)
 		f->vms[f->n_vms++] = (struct kvm_vm_fd){ p->fd, 0 };
 	} else if (!strcmp(p->link, "anon_inode:kvm-vcpu") || sscanf(p->link, "anon_inode:kvm-vcpu:%u", &id) == 1) {
 		f->vcpus = xreallocarray(f->vcpus, f->n_vcpus + 1, sizeof(*f->vcpus));
-		f->vcpus[f->n_vcpus++] = (struct kvm_vcpu_fd){ p->fd, id, 0 };
+		f->vcpus[f->n_vcpus++] = (struct kvm_vcpu_fd){ .fd = p->fd, .id = id };
 	}
 	f->io_uring |= !strcmp(p->link, "anon_inode:[io_uring]");
 	f->vhost |= !strncmp(p->link, "/dev/vhost", 10);
@@ -108,11 +108,10 @@ struct err *kvm_fds_sort_out(struct kvm_fds *f, int pidfd, const struct kpeek *k
 	}
 	for (size_t i = 0; !e && i < f->n_vcpus; i++) {
 		struct kvm_vcpu_fd v = f->vcpus[i];
-		uint64_t vcpu = 0;
 
-		e = private_of(pidfd, v.fd, k, l, &vcpu);
+		e = private_of(pidfd, v.fd, k, l, &v.vcpu);
 		if (!e)
-			e = kpeek_u64(k, vcpu + l->vcpu_kvm, &v.kvm);
+			e = kpeek_u64(k, v.vcpu + l->vcpu_kvm, &v.kvm);
 		if (!e && !has_vcpu(f, vcpus, &v))
 			f->vcpus[vcpus++] = v;
 	}
@@ -121,4 +120,33 @@ struct err *kvm_fds_sort_out(struct kvm_fds *f, int pidfd, const struct kpeek *k
 		f->n_vcpus = vcpus;
 	}
 	return e;
+}
+
+static bool same_links(const struct kvm_fds *a, const struct kvm_fds *b)
+{
+	if (a->n_vms != b->n_vms || a->n_vcpus != b->n_vcpus)
+		return false;
+	for (size_t i = 0; i < a->n_vms; i++)
+		if (a->vms[i].fd != b->vms[i].fd)
+			return false;
+	for (size_t i = 0; i < a->n_vcpus; i++)
+		if (a->vcpus[i].fd != b->vcpus[i].fd || a->vcpus[i].id != b->vcpus[i].id)
+			return false;
+	return true;
+}
+
+bool kvm_fds_unchanged(const struct kvm_fds *f, pid_t pid, int pidfd, size_t vm, const struct kpeek *k,
+		       const struct kvm_layout *l)
+{
+	struct kvm_fds now = { 0 };
+	struct err *e = kvm_fds_read(pid, &now);
+	uint64_t kvm = 0;
+	bool same = !e && same_links(f, &now);
+
+	if (same)
+		e = private_of(pidfd, f->vms[vm].fd, k, l, &kvm);
+	same = same && !e && kvm == f->vms[vm].kvm;
+	err_destroy(e);
+	kvm_fds_deinit(&now);
+	return same;
 }

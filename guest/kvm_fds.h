@@ -11,7 +11,8 @@
 struct kvm_vcpu_fd {
 	int fd;
 	unsigned id;   /* KVM's vcpu_id */
-	uint64_t kvm;  /* struct kvm; 0 until kvm_fds_sort_out() */
+	uint64_t vcpu; /* struct kvm_vcpu, and its struct kvm; 0 until kvm_fds_sort_out() */
+	uint64_t kvm;
 };
 
 struct kvm_vm_fd {
@@ -38,5 +39,9 @@ void kvm_fds_deinit(struct kvm_fds *f);
  */
 struct err *kvm_fds_sort_out(struct kvm_fds *f, int pidfd, const struct kpeek *k,
 			     const struct kvm_layout *l) MUST_CHECK;
+
+/* Do the descriptors look the same as when f was read, and is VM number vm still the same? */
+bool kvm_fds_unchanged(const struct kvm_fds *f, pid_t pid, int pidfd, size_t vm, const struct kpeek *k,
+		       const struct kvm_layout *l);
 
 #endif

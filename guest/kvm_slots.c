@@ -78,6 +78,8 @@ struct err *kvm_layout_from_btf(const struct btf *b, struct kvm_layout *ret)
 		{ "file", "private_data", &l.file_private_data, false },
 		{ "kvm", "memslots", &l.kvm_memslots, false },
 		{ "kvm_vcpu", "kvm", &l.vcpu_kvm, false },
+		{ "kvm_vcpu", "guest_debug", &l.vcpu_guest_debug, true },
+		{ "kvm_memslots", "generation", &l.slots_generation, false },
 		{ "kvm_memory_slot", "base_gfn", &l.slot_base_gfn, false },
 		{ "kvm_memory_slot", "npages", &l.slot_npages, false },
 		{ "kvm_memory_slot", "userspace_addr", &l.slot_userspace_addr, false },
@@ -228,4 +230,18 @@ struct err *kvm_private_data(const struct kpeek *k, const struct kvm_layout *l, 
 	if (!e)
 		*ret = at;
 	return err_prefix(e, "cannot find KVM's struct behind a descriptor");
+}
+
+struct err *kvm_slots_generation(const struct kpeek *k, const struct kvm_layout *l, uint64_t kvm,
+				 struct kvm_generation *ret)
+{
+	struct err *e = NULL;
+
+	*ret = (struct kvm_generation){ .kvm = kvm };
+	for (uint32_t i = 0; !e && i < MIN(l->n_spaces, KVM_MAX_SPACES); i++) {
+		e = kpeek_u64(k, kvm + l->kvm_memslots + 8 * i, &ret->slots[i]);
+		if (!e)
+			e = kpeek_u64(k, ret->slots[i] + l->slots_generation, &ret->generation[i]);
+	}
+	return e;
 }

@@ -28,7 +28,9 @@ struct kvm_layout {
 	uint32_t kvm_memslots; /* array of pointers, one an address space */
 	uint32_t n_spaces;
 	uint32_t vcpu_kvm;     /* kvm_vcpu.kvm */
+	uint32_t vcpu_guest_debug; /* kvm_vcpu.guest_debug, an unsigned long; 0: not there */
 	/* struct kvm_memslots */
+	uint32_t slots_generation; /* a u64 */
 	uint32_t slots_id_hash, n_hash, slots_node_idx; /* KVM_SLOTS_HASH */
 	uint32_t slots_used, slots_array;               /* KVM_SLOTS_ARRAY */
 	/* struct kvm_memory_slot */
@@ -54,6 +56,16 @@ struct kvm_slot {
  */
 struct err *kvm_slots_walk(const struct kpeek *k, const struct kvm_layout *l, uint64_t kvm, uint64_t page_bytes,
 			   struct kvm_slot **ret, size_t *ret_n) MUST_CHECK;
+
+/* What changes whenever the slots of a struct kvm do. */
+#define KVM_MAX_SPACES 4u
+struct kvm_generation {
+	uint64_t kvm;
+	uint64_t slots[KVM_MAX_SPACES], generation[KVM_MAX_SPACES];
+};
+
+struct err *kvm_slots_generation(const struct kpeek *k, const struct kvm_layout *l, uint64_t kvm,
+				 struct kvm_generation *ret) MUST_CHECK;
 
 /* file->private_data of a descriptor of this process: a struct kvm or struct kvm_vcpu. */
 struct err *kvm_private_data(const struct kpeek *k, const struct kvm_layout *l, int own_fd, uint64_t *ret) MUST_CHECK;

@@ -68,6 +68,11 @@ struct one_msr {
 	struct kvm_msr_entry entry;
 };
 
+struct all_msrs {
+	struct kvm_msrs head;
+	struct kvm_msr_entry entries[N_MSRS];
+};
+
 static const uint16_t segment_offsets[X86_N_SEGMENTS] = {
 	[X86_SEG_CS] = offsetof(struct kvm_sregs, cs),   [X86_SEG_DS] = offsetof(struct kvm_sregs, ds),
 	[X86_SEG_ES] = offsetof(struct kvm_sregs, es),   [X86_SEG_FS] = offsetof(struct kvm_sregs, fs),
@@ -89,7 +94,7 @@ struct state {
 };
 
 /* The calls that read a state, in this order. */
-enum call { CALL_REGS, CALL_SREGS, CALL_DEBUG, CALL_XSAVE, CALL_CPUID, CALL_MSRS, N_CALLS = CALL_MSRS + N_MSRS };
+enum call { CALL_REGS, CALL_SREGS, CALL_DEBUG, CALL_XSAVE, CALL_CPUID, CALL_MSRS, N_CALLS };
 
 static const char *const call_names[] = { "KVM_GET_REGS", "KVM_GET_SREGS", "KVM_GET_DEBUGREGS", "KVM_GET_XSAVE" };
 
@@ -104,25 +109,58 @@ static struct err *read_big_xsave(struct guardian *g, int fd, struct state *s)
 	return e;
 }
 
+static void list_msrs(struct all_msrs *all)
+{
+	all->head.nmsrs = N_MSRS;
+	for (size_t i = 0; i < N_MSRS; i++)
+		all->entries[i].index = msrs[i].index;
+}
+
+/* The kernel stops at the first MSR that it does not know: then each is asked for by itself. */
+static struct err *read_each_msr(struct guardian *g, int fd, struct state *s)
+{
+	struct guardian_ioctl calls[N_MSRS];
+	struct err *e;
+
+	for (size_t i = 0; i < N_MSRS; i++) {
+		s->msrs[i].head.nmsrs = 1;
+		s->msrs[i].entry.index = msrs[i].index;
+		calls[i] = (struct guardian_ioctl){ fd, KVM_GET_MSRS, &s->msrs[i], sizeof(s->msrs[i]), 0 };
+	}
+	e = guardian_ioctls(g, calls, N_MSRS);
+	for (size_t i = 0; i < N_MSRS; i++)
+		s->msrs[i].head.nmsrs = calls[i].result == 1;
+	return e;
+}
+
+/* n_read: how many of all the kernel says that it read. */
+static struct err *take_msrs(struct guardian *g, int fd, const struct all_msrs *all, long n_read, struct state *s)
+{
+	if (n_read != (long)N_MSRS)
+		return read_each_msr(g, fd, s);
+	for (size_t i = 0; i < N_MSRS; i++) {
+		s->msrs[i].head.nmsrs = 1;
+		s->msrs[i].entry = all->entries[i];
+	}
+	return NULL;
+}
+
 static struct err *read_state(struct guardian *g, int fd, struct state *s)
 {
+	struct all_msrs all = { 0 };
 	struct guardian_ioctl calls[N_CALLS] = {
 		[CALL_REGS] = { fd, KVM_GET_REGS, &s->regs, sizeof(s->regs), 0 },
 		[CALL_SREGS] = { fd, KVM_GET_SREGS, &s->sregs, sizeof(s->sregs), 0 },
 		[CALL_DEBUG] = { fd, KVM_GET_DEBUGREGS, &s->debug, sizeof(s->debug), 0 },
 		[CALL_XSAVE] = { fd, KVM_GET_XSAVE, s->xsave, sizeof(struct kvm_xsave), 0 },
 		[CALL_CPUID] = { fd, KVM_GET_CPUID2, &s->cpuid, sizeof(s->cpuid), 0 },
+		[CALL_MSRS] = { fd, KVM_GET_MSRS, &all, sizeof(all), 0 },
 	};
 	struct err *e;
 
 	s->cpuid.head.nent = MAX_CPUID;
 	s->xsave_bytes = sizeof(struct kvm_xsave);
-	for (size_t i = 0; i < N_MSRS; i++) {
-		s->msrs[i].head.nmsrs = 1;
-		s->msrs[i].entry.index = msrs[i].index;
-		calls[CALL_MSRS + i] =
-			(struct guardian_ioctl){ fd, KVM_GET_MSRS, &s->msrs[i], sizeof(s->msrs[i]), 0 };
-	}
+	list_msrs(&all);
 	e = guardian_ioctls(g, calls, N_CALLS);
 	if (!e && calls[CALL_XSAVE].result == -EINVAL) {
 		e = read_big_xsave(g, fd, s);
@@ -131,9 +169,8 @@ static struct err *read_state(struct guardian *g, int fd, struct state *s)
 	for (size_t i = 0; !e && i < ARRAY_LEN(call_names); i++)
 		if (calls[i].result < 0)
 			e = err_sys((int)-calls[i].result, "%s", call_names[i]);
-	/* The kernel answers how many it read: an MSR that it does not know is one that it did not. */
-	for (size_t i = 0; i < N_MSRS; i++)
-		s->msrs[i].head.nmsrs = calls[CALL_MSRS + i].result == 1;
+	if (!e)
+		e = take_msrs(g, fd, &all, calls[CALL_MSRS].result, s);
 	if (calls[CALL_CPUID].result < 0)
 		s->cpuid.head.nent = 0;
 	return e;

@@ -4,7 +4,7 @@
 
 /*
  * Called after everything that is done to a VMM's threads, and after every
- * message between front end and guardian. The program links a version that does
+ * message between front end and guardian or QEMU. The program links a version that does
  * nothing; the tests link one that ends or stops the process at a chosen step.
  * what: a constant name of the step; who: "guardian" or "front".
  */

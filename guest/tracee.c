@@ -19,6 +19,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "guest/proc.h"
 #include "guest/step.h"
 
@@ -29,14 +30,8 @@
 #define PARK_QUIET_MS 60
 /* How long any thread may take to stop, uninterruptible sleeps included. */
 #define STOP_MS 3000
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+/* A watched thread that has made so many calls and never ran a vCPU will not do so. */
+#define MAX_CALLS 4096
 
 static void wait_for_child(int64_t ms)
 {
@@ -61,6 +56,14 @@ struct err *tracee_ptrace(int request, const char *name, struct tracee *t, void 
 		return err_new(ERR_GONE, "thread %d of the VMM is gone", t->tid);
 	}
 	return err_sys(errnum, "%s of thread %d", name, t->tid);
+}
+
+struct err *tracee_ignore_gone(struct err *e)
+{
+	if (!e || err_code(e) != ERR_GONE)
+		return e;
+	err_destroy(e);
+	return NULL;
 }
 
 struct err *tracee_get_regs(struct tracee *t, struct host_regs *ret)
@@ -219,18 +222,30 @@ static struct err *interrupt(struct tracee *t)
 	return tracee_ptrace(PTRACE_INTERRUPT, "PTRACE_INTERRUPT", t, NULL, NULL);
 }
 
-static struct err *go_on(struct tracee *t, int signal)
+static struct err *go_on(const struct tracees *ts, struct tracee *t, int signal)
 {
+	void *data = (void *)(intptr_t)signal;
+
 	t->state = TRACEE_RUNNING;
-	return t->seek ? tracee_ptrace(PTRACE_SYSCALL, "PTRACE_SYSCALL", t, NULL, (void *)(intptr_t)signal) :
-			 tracee_ptrace(PTRACE_CONT, "PTRACE_CONT", t, NULL, (void *)(intptr_t)signal);
+	t->parked = false;
+	return (ts->running ? t->watched : t->seek) ? tracee_ptrace(PTRACE_SYSCALL, "PTRACE_SYSCALL", t, NULL, data) :
+						      tracee_ptrace(PTRACE_CONT, "PTRACE_CONT", t, NULL, data);
+}
+
+struct err *tracee_let_go(struct tracees *ts, struct tracee *t)
+{
+	if (!t->group_stop)
+		return go_on(ts, t, 0);
+	t->state = TRACEE_LISTENING;
+	t->parked = false;
+	return tracee_ptrace(PTRACE_LISTEN, "PTRACE_LISTEN", t, NULL, NULL);
 }
 
 /*
  * The trap of PTRACE_INTERRUPT, in the kernel's signal code: whatever the thread
  * was waiting in goes on by itself from here, but for calls that end with EINTR.
  */
-static struct err *on_trap(struct tracee *t, bool group_stop)
+static struct err *on_trap(struct tracees *ts, struct tracee *t)
 {
 	struct host_syscall s;
 	struct err *e = tracee_get_regs(t, &t->regs);
@@ -244,21 +259,68 @@ static struct err *on_trap(struct tracee *t, bool group_stop)
 		t->parked = is_kvm_run(&s);
 		t->vcpu_fd = t->parked ? (int)s.args[0] : t->vcpu_fd;
 	}
-	if (!e && t->seek && !t->parked && !group_stop)
-		return go_on(t, 0);
 	t->state = TRACEE_TRAPPED;
+	if (!e && ts->running && !t->parked)
+		return tracee_let_go(ts, t);
+	if (!e && t->seek && !t->parked && !t->group_stop)
+		return go_on(ts, t, 0);
+	return e;
+}
+
+static void count_call(struct tracees *ts, struct tracee *t)
+{
+	ts->strayed = true;
+	if (t->vcpu_fd < 0 && ++t->calls > MAX_CALLS)
+		t->watched = false;
+}
+
+static struct err *hide_exit(struct tracees *ts, struct tracee *t, struct host_regs *regs)
+{
+	struct err *e;
+
+	host_set_result(regs, -EINTR);
+	e = tracee_set_regs(t, regs);
+	if (!e)
+		ts->hooks->take_exit(ts->hooks->ctx, t->vcpu_fd);
 	return e;
 }
 
 /*
- * A thread on its way to KVM_RUN. Interrupted at its entry, the call completes
- * what is pending and comes back with EINTR, unless it has another exit first.
+ * At the entry or exit of KVM_RUN. Interrupted at its entry, the call completes what
+ * is pending and comes back with EINTR, unless it has another exit first.
  */
-static struct err *on_syscall(struct tracee *t)
+static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, const struct host_syscall *s,
+			      struct host_regs *regs)
+{
+	const struct tracee_hooks *h = ts->hooks;
+	bool park = t->seek;
+	struct err *e = NULL;
+
+	t->vcpu_fd = (int)s->args[0];
+	if (!entry && !s->result && h && h->is_ours(h->ctx, t->vcpu_fd)) {
+		e = hide_exit(ts, t, regs);
+		park = true;
+	} else if (entry || s->result == -EINTR) {
+		park = park || (h && ts->running && !h->may_enter(h->ctx, t->vcpu_fd));
+	} else {
+		ts->strayed = true;
+		park = false;
+	}
+	if (!e && (park || (!ts->running && !t->seek)))
+		e = interrupt(t);
+	return e ? e : go_on(ts, t, 0);
+}
+
+/*
+ * ended_ours: an interrupt of ours was on its way. The trap that would have made the
+ * call go on has been swallowed, so there must be another.
+ */
+static struct err *on_syscall(struct tracees *ts, struct tracee *t, bool ended_ours)
 {
 	struct host_regs regs;
 	struct host_syscall s;
 	struct __ptrace_syscall_info info = { 0 };
+	bool in_call;
 	struct err *e = tracee_ptrace(PTRACE_GET_SYSCALL_INFO, "PTRACE_GET_SYSCALL_INFO", t,
 				      (void *)sizeof(info), &info);
 
@@ -266,18 +328,22 @@ static struct err *on_syscall(struct tracee *t)
 		e = tracee_get_regs(t, &regs);
 	if (e)
 		return e;
-	if (!t->seek || (host_syscall_of(&regs, &s) && is_kvm_run(&s) &&
-			 (info.op == PTRACE_SYSCALL_INFO_ENTRY || s.result == -EINTR)))
+	in_call = host_syscall_of(&regs, &s);
+	if (in_call && is_kvm_run(&s))
+		return on_kvm_run(ts, t, info.op == PTRACE_SYSCALL_INFO_ENTRY, &s, &regs);
+	count_call(ts, t);
+	if ((!ts->running && !t->seek) || (ended_ours && in_call && s.result == -EINTR && may_repeat(&s)))
 		e = interrupt(t);
-	return e ? e : go_on(t, 0);
+	return e ? e : go_on(ts, t, 0);
 }
 
 /* Any other stop. It has swallowed an interrupt that was on its way. */
-static struct err *on_passing(struct tracee *t, int signal)
+static struct err *on_passing(struct tracees *ts, struct tracee *t, int signal)
 {
-	struct err *e = t->seek ? NULL : interrupt(t);
+	struct err *e = ts->running || t->seek ? NULL : interrupt(t);
 
-	return e ? e : go_on(t, signal);
+	ts->strayed |= t->watched;
+	return e ? e : go_on(ts, t, signal);
 }
 
 static bool is_thread_of(pid_t pid, pid_t tid)
@@ -291,8 +357,12 @@ static bool is_thread_of(pid_t pid, pid_t tid)
 /* A child that the kernel attached for us: a new thread, or a process made by clone(2) that is none of our business. */
 static struct tracee *adopt(struct tracees *ts, pid_t tid)
 {
-	if (is_thread_of(ts->pid, tid))
-		return add(ts, tid);
+	if (is_thread_of(ts->pid, tid)) {
+		struct tracee *t = add(ts, tid);
+
+		t->watched = true;
+		return t;
+	}
 	ptrace(PTRACE_DETACH, tid, NULL, NULL);
 	step_point("guardian", "PTRACE_DETACH");
 	return NULL;
@@ -302,6 +372,7 @@ static struct err *on_event(struct tracees *ts, pid_t tid, int status)
 {
 	struct tracee *t = find(ts, tid);
 	int event = status >> 16, signal = WSTOPSIG(status);
+	bool interrupted;
 
 	if (!t && WIFSTOPPED(status))
 		t = adopt(ts, tid);
@@ -311,16 +382,18 @@ static struct err *on_event(struct tracees *ts, pid_t tid, int status)
 		t->state = TRACEE_GONE;
 		return NULL;
 	}
+	interrupted = t->interrupted;
 	t->interrupted = false;
+	t->group_stop = event == PTRACE_EVENT_STOP && signal != SIGTRAP;
 	if (event == PTRACE_EVENT_STOP)
-		return on_trap(t, signal != SIGTRAP);
+		return on_trap(ts, t);
 	if (signal == SYSCALL_TRAP)
-		return on_syscall(t);
-	return on_passing(t, event ? 0 : signal);
+		return on_syscall(ts, t, interrupted);
+	return on_passing(ts, t, event ? 0 : signal);
 }
 
-/* Takes all events that have come. A thread that went away meanwhile is no error. */
-static struct err *take_events(struct tracees *ts, size_t *ret_n)
+/* A thread that went away meanwhile is no error. */
+struct err *tracees_take_events(struct tracees *ts, size_t *ret_n)
 {
 	struct err *e = NULL;
 	size_t n = 0;
@@ -328,12 +401,8 @@ static struct err *take_events(struct tracees *ts, size_t *ret_n)
 	pid_t tid;
 
 	while (!e && (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
-		e = on_event(ts, tid, status);
+		e = tracee_ignore_gone(on_event(ts, tid, status));
 		n++;
-		if (e && err_code(e) == ERR_GONE) {
-			err_destroy(e);
-			e = NULL;
-		}
 	}
 	*ret_n = n;
 	return e;
@@ -359,18 +428,18 @@ static bool all_seekers_rest(const struct tracees *ts)
 /* Ends at the first of: n_vcpus parked, nothing left to wait for, nothing happens, time is up. */
 static struct err *wait_parked(struct tracees *ts, unsigned n_vcpus)
 {
-	int64_t end = now_ms() + PARK_MS, quiet = now_ms() + PARK_QUIET_MS;
+	int64_t end = clock_ms() + PARK_MS, quiet = clock_ms() + PARK_QUIET_MS;
 	struct err *e = NULL;
 
-	while (!e && now_ms() < MIN(end, quiet)) {
+	while (!e && clock_ms() < MIN(end, quiet)) {
 		size_t n;
 
-		e = take_events(ts, &n);
+		e = tracees_take_events(ts, &n);
 		if (count_parked(ts) >= n_vcpus || all_seekers_rest(ts))
 			break;
 		if (n)
-			quiet = now_ms() + PARK_QUIET_MS;
-		wait_for_child(MAX(MIN(end, quiet) - now_ms(), 0));
+			quiet = clock_ms() + PARK_QUIET_MS;
+		wait_for_child(MAX(MIN(end, quiet) - clock_ms(), 0));
 	}
 	return e;
 }
@@ -383,28 +452,26 @@ static bool is_hinted(const struct vcpu_thread *hints, size_t n, pid_t tid)
 	return false;
 }
 
-static struct err *ignore_gone(struct err *e)
+/* Never interrupt one that has stopped: the second trap would stay queued. */
+static bool is_moving(const struct tracee *t)
 {
-	if (!e || err_code(e) != ERR_GONE)
-		return e;
-	err_destroy(e);
-	return NULL;
+	return t->state == TRACEE_RUNNING || t->state == TRACEE_LISTENING;
 }
 
 /*
  * The vCPU threads first: one may hold a lock that another thread waits for,
  * and one that waits for a lock must still get it.
  */
-static struct err *park_vcpus(struct tracees *ts, unsigned n_vcpus, const struct vcpu_thread *hints, size_t n_hints)
+static struct err *park_vcpus(struct tracees *ts, unsigned n_vcpus)
 {
 	struct err *e = NULL;
 
 	for (size_t i = 0; !e && i < ts->n; i++) {
 		struct tracee *t = &ts->t[i];
 
-		t->seek = n_hints < n_vcpus || is_hinted(hints, n_hints, t->tid);
-		if (t->seek)
-			e = ignore_gone(interrupt(t));
+		t->seek = t->watched;
+		if (t->seek && is_moving(t))
+			e = tracee_ignore_gone(interrupt(t));
 	}
 	return e ? e : wait_parked(ts, n_vcpus);
 }
@@ -425,29 +492,29 @@ static struct err *stop_known(struct tracees *ts, int64_t end)
 
 	for (size_t i = 0; !e && i < ts->n; i++) {
 		ts->t[i].seek = false;
-		if (ts->t[i].state == TRACEE_RUNNING)
-			e = ignore_gone(interrupt(&ts->t[i]));
+		if (is_moving(&ts->t[i]))
+			e = tracee_ignore_gone(interrupt(&ts->t[i]));
 	}
 	while (!e && (late = first_unstopped(ts))) {
-		if (now_ms() >= end)
-			return err_new(ERR_TIMEOUT, "thread %d of process %d does not stop (state %c)", late->tid, ts->pid,
-				       proc_state(late->tid));
-		wait_for_child(MAX(MIN(end - now_ms(), 100), 1));
-		e = take_events(ts, &n);
+		if (clock_ms() >= end)
+			return err_new(ERR_TIMEOUT, "thread %d of process %d does not stop (state %c)", late->tid,
+				       ts->pid, proc_state(late->tid));
+		wait_for_child(MAX(MIN(end - clock_ms(), 100), 1));
+		e = tracees_take_events(ts, &n);
 	}
 	return e;
 }
 
 /* Until no thread has appeared behind our back. */
-static struct err *stop_all(struct tracees *ts)
+static struct err *stop_all(struct tracees *ts, bool new_threads)
 {
-	int64_t end = now_ms() + STOP_MS;
+	int64_t end = clock_ms() + STOP_MS;
+	size_t n = 0;
 	struct err *e;
-	size_t n;
 
 	do {
 		e = stop_known(ts, end);
-		if (!e)
+		if (!e && new_threads)
 			e = seize_new(ts, &n);
 	} while (!e && n);
 	return e;
@@ -470,6 +537,20 @@ static struct err *check_alive(const struct tracees *ts)
 	return err_new(ERR_GONE, "process %d has exited", ts->pid);
 }
 
+struct err *tracees_halt(struct tracees *ts, unsigned n_vcpus, bool new_threads)
+{
+	struct err *e;
+
+	ts->running = false;
+	/* What was found out about a thread holds as long as no other could change it. */
+	for (size_t i = 0; new_threads && i < ts->n; i++)
+		ts->t[i].fit_sp = 0;
+	e = park_vcpus(ts, n_vcpus);
+	if (!e)
+		e = stop_all(ts, new_threads);
+	return e ? e : check_alive(ts);
+}
+
 struct err *tracees_stop(struct tracees *ts, pid_t pid, unsigned n_vcpus, const struct vcpu_thread *hints,
 			 size_t n_hints)
 {
@@ -480,14 +561,12 @@ struct err *tracees_stop(struct tracees *ts, pid_t pid, unsigned n_vcpus, const 
 	do {
 		e = seize_new(ts, &n);
 	} while (!e && n);
+	for (size_t i = 0; i < ts->n; i++)
+		ts->t[i].watched = n_hints < n_vcpus || is_hinted(hints, n_hints, ts->t[i].tid);
 	if (!e)
-		e = park_vcpus(ts, n_vcpus, hints, n_hints);
-	if (!e)
-		e = stop_all(ts);
+		e = tracees_halt(ts, n_vcpus, true);
 	if (!e)
 		e = open_mem(ts);
-	if (!e)
-		e = check_alive(ts);
 	return e;
 }
 
@@ -535,7 +614,7 @@ bool tracees_reap(struct tracees *ts)
 
 struct err *tracee_run(struct tracees *ts, struct tracee *t, int request, int signal, int *ret_status)
 {
-	int64_t end = now_ms() + STOP_MS;
+	int64_t end = clock_ms() + STOP_MS;
 	pid_t tid = t->tid;
 	struct err *e = tracee_ptrace(request, request == PTRACE_CONT ? "PTRACE_CONT" : "PTRACE_SYSCALL", t, NULL,
 				      (void *)(intptr_t)signal);
@@ -545,10 +624,10 @@ struct err *tracee_run(struct tracees *ts, struct tracee *t, int request, int si
 
 		if (got == tid)
 			break;
-		if (got < 0 || now_ms() >= end)
+		if (got < 0 || clock_ms() >= end)
 			return err_new(got < 0 ? ERR_GONE : ERR_TIMEOUT, "thread %d of process %d %s", tid, ts->pid,
 				       got < 0 ? "is gone" : "does not come back from a system call");
-		wait_for_child(end - now_ms());
+		wait_for_child(end - clock_ms());
 	}
 	if (!e && !WIFSTOPPED(*ret_status)) {
 		t->state = TRACEE_GONE;

@@ -19,6 +19,7 @@ enum tracee_state {
 	TRACEE_RUNNING,
 	TRACEE_TRAPPED, /* in a PTRACE_EVENT_STOP; the only state it is left in at rest */
 	TRACEE_SYSCALL, /* in a syscall stop */
+	TRACEE_LISTENING, /* in a group stop, until that ends or we interrupt it */
 	TRACEE_GONE,
 };
 
@@ -26,10 +27,25 @@ struct tracee {
 	pid_t tid;
 	enum tracee_state state;
 	bool seek;        /* run on to the next KVM_RUN and park there, instead of stopping at once */
+	bool watched;     /* while threads run: it stops at each system call, as it runs a vCPU, or may come to do so */
 	bool interrupted; /* an INTERRUPT is on its way; every stop takes it back */
 	bool parked;      /* stopped in KVM_RUN, with complete vCPU registers */
-	int vcpu_fd;      /* whose KVM_RUN that is */
+	bool group_stop;  /* trapped in a stop of the whole process by a signal */
+	int vcpu_fd;      /* whose KVM_RUN that is, or was last; -1: none was seen */
+	uint64_t fit_sp;  /* for inject.c: with this stack pointer it can be made to call; 0: not known */
+	unsigned calls;   /* system calls made while watched, but for KVM_RUN */
 	struct host_regs regs; /* at the trap; what it goes on with */
+};
+
+/* What is asked about vCPUs while their threads are traced and run. */
+struct tracee_hooks {
+	/* May it run guest code now? If not its thread is parked before it does. */
+	bool (*may_enter)(void *ctx, int vcpu_fd);
+	/* KVM_RUN came back without an error: was the exit made by us? Then the VMM sees an interrupted call. */
+	bool (*is_ours)(void *ctx, int vcpu_fd);
+	/* Called when the result says so: from here on the exit is the hook's to remember. */
+	void (*take_exit)(void *ctx, int vcpu_fd);
+	void *ctx;
 };
 
 struct tracees {
@@ -37,6 +53,9 @@ struct tracees {
 	struct tracee *t;
 	size_t n;
 	int mem_fd; /* /proc/PID/mem, or -1 */
+	const struct tracee_hooks *hooks; /* borrowed; NULL: none */
+	bool running; /* threads go on when they have stopped */
+	bool strayed; /* while running: a watched thread did something else than KVM_RUN */
 };
 
 /* Which thread ran a vCPU at an earlier stop: saves looking for it. */
@@ -65,6 +84,19 @@ bool tracees_release(struct tracees *ts);
  * release too: the VMM's own parent cannot reap what has died until we have.
  */
 bool tracees_reap(struct tracees *ts);
+
+/*
+ * Runs traced threads: the caller sets running, hooks and watched, and lets threads
+ * go that are trapped. tracees_take_events() handles what has happened since, after
+ * SIGCHLD; threads that were parked are left so, and are the caller's to let go.
+ */
+struct err *tracee_let_go(struct tracees *ts, struct tracee *t) MUST_CHECK;
+struct err *tracees_take_events(struct tracees *ts, size_t *ret_n) MUST_CHECK;
+/* Stops them all again, as tracees_stop(). new_threads: some may have been made. */
+struct err *tracees_halt(struct tracees *ts, unsigned n_vcpus, bool new_threads) MUST_CHECK;
+
+/* Takes over e; NULL in its place where it is that a thread is gone. */
+struct err *tracee_ignore_gone(struct err *e) MUST_CHECK;
 
 /* ---- for inject.c ---- */
 

@@ -7,6 +7,7 @@
 
 #include "guest/kvm_slots.h"
 #include "tests/btf_build.h"
+#include "tests/suite.h"
 
 /* A kernel's memory of our own making: an array at a made-up address. */
 #define KBASE 0xffff888000000000ull
@@ -55,7 +56,7 @@ static struct kvm_layout layout_of(enum kvm_slots_form form)
 		.form = form,
 		.task_files = 0x18, .files_fdt = 0x20, .fdtable_fd = 8, .file_private_data = 0x28,
 		.kvm_memslots = 0x40, .n_spaces = 2, .vcpu_kvm = 0x10,
-		.slots_id_hash = 0x30, .n_hash = 4, .slots_node_idx = 0x60,
+		.slots_generation = 0x18, .slots_id_hash = 0x30, .n_hash = 4, .slots_node_idx = 0x60,
 		.slots_used = 0x14, .slots_array = 0x80,
 		.slot_bytes = 0x70, .slot_id_node = 8, .node_bytes = 16, .slot_base_gfn = 0x28, .slot_npages = 0x30,
 		.slot_userspace_addr = 0x38, .slot_flags = 0x40, .slot_id = 0x46,
@@ -130,6 +131,27 @@ START_TEST(walks_hash_lists)
 	check_slot(s, n, -3, 0, 0xfee00000, 0x1000, 0x7f2000000000, 0);
 	check_slot(s, n, 1, 1, 0xa0000, 0x20000, 0x7f3000000000, 0);
 	free(s);
+}
+END_TEST
+
+/* Whatever changes slots changes one of these numbers. */
+START_TEST(generation_of_each_space)
+{
+	struct kvm_layout l = layout_of(KVM_SLOTS_HASH);
+	struct kvm_generation before, after;
+
+	build_hash(&l, 0);
+	put64(SPACE0 + l.slots_generation, 10);
+	put64(SPACE1 + l.slots_generation, 11);
+	ck_assert_ptr_null(kvm_slots_generation(&peek, &l, KVM, &before));
+	ck_assert_uint_eq(before.kvm, KVM);
+	ck_assert_uint_eq(before.slots[0], SPACE0);
+	ck_assert_uint_eq(before.slots[1], SPACE1);
+	ck_assert_uint_eq(before.generation[0], 10);
+	ck_assert_uint_eq(before.generation[1], 11);
+	put64(SPACE1 + l.slots_generation, 13);
+	ck_assert_ptr_null(kvm_slots_generation(&peek, &l, KVM, &after));
+	ck_assert_uint_eq(after.generation[1], 13);
 }
 END_TEST
 
@@ -237,14 +259,15 @@ static void build_btf(struct buf *out, bool hash)
 			 (struct btf_build_member[]){ { "private_data", u64_id, 0xc8 * 8 } }, 1);
 	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm", 4096,
 			 (struct btf_build_member[]){ { "memslots", pointers, 0x88 * 8 } }, 1);
-	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm_vcpu", 4096, (struct btf_build_member[]){ { "kvm", u64_id, 0 } }, 1);
+	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm_vcpu", 4096,
+			 (struct btf_build_member[]){ { "kvm", u64_id, 0 }, { "guest_debug", u64_id, 0x90 * 8 } }, 2);
 	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm_memory_slot", 0x90,
 			 (struct btf_build_member[]){ { "base_gfn", u64_id, 0x50 * 8 }, { "npages", u64_id, 0x58 * 8 },
 						      { "userspace_addr", u64_id, 0x70 * 8 }, { "flags", u64_id, 0x78 * 8 },
 						      { "id", u64_id, 0x7c * 8 }, { hash ? "id_node" : "other", nodes, 0 } },
 			 6);
 	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm_memslots", 4096,
-			 (struct btf_build_member[]){ { "generation", u64_id, 0 },
+			 (struct btf_build_member[]){ { "generation", u64_id, 0x10 * 8 },
 						      { hash ? "id_hash" : "memslots", hash ? heads : slots, 0x20 * 8 },
 						      { hash ? "node_idx" : "used_slots", u64_id, 0x420 * 8 } },
 			 3);
@@ -271,6 +294,8 @@ START_TEST(layout_comes_from_btf)
 	ck_assert_uint_eq(l.n_spaces, 2);
 	ck_assert_uint_eq(l.slot_bytes, 0x90);
 	ck_assert_uint_eq(l.slot_id, 0x7c);
+	ck_assert_uint_eq(l.vcpu_guest_debug, 0x90);
+	ck_assert_uint_eq(l.slots_generation, 0x10);
 	if (hash) {
 		ck_assert_uint_eq(l.slots_id_hash, 0x20);
 		ck_assert_uint_eq(l.n_hash, 128);
@@ -311,10 +336,9 @@ int main(void)
 {
 	Suite *s = suite_create("kvm_slots");
 	TCase *tc = tcase_create("kvm_slots");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_loop_test(tc, walks_hash_lists, 0, 2);
+	tcase_add_test(tc, generation_of_each_space);
 	tcase_add_test(tc, ends_on_a_list_without_end);
 	tcase_add_test(tc, says_when_memory_is_not_there);
 	tcase_add_test(tc, walks_arrays);
@@ -322,8 +346,5 @@ int main(void)
 	tcase_add_loop_test(tc, layout_comes_from_btf, 0, 2);
 	tcase_add_test(tc, a_kernel_without_kvm_is_refused);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

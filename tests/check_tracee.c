@@ -20,6 +20,7 @@
 #include "guest/proc.h"
 #include "guest/tracee.h"
 #include "tests/standin.h"
+#include "tests/suite.h"
 
 #define ROUNDS 40
 #define KILLS 40
@@ -167,6 +168,42 @@ START_TEST(leaves_no_trace)
 	ck_assert_mem_eq(before.bytes, after.bytes, before.n);
 	ok(tracee_ptrace(PTRACE_GETSIGMASK, "PTRACE_GETSIGMASK", in.t, (void *)8, &mask));
 	ck_assert_uint_eq(mask, in.sigmask);
+	ck_assert(tracees_release(&ts));
+	check_finish(&s);
+}
+END_TEST
+
+static void take_events_for(struct tracees *ts, int ms)
+{
+	for (; ms > 0; ms--) {
+		size_t n;
+
+		ok(tracees_take_events(ts, &n));
+		poll(NULL, 0, 1);
+	}
+}
+
+/* All threads traced while they run, each stopped at every system call. */
+START_TEST(runs_while_it_is_traced)
+{
+	struct standin s = standin_start(false);
+	struct host_gadgets g;
+	struct tracees ts;
+
+	block_sigchld();
+	ok(tracees_stop(&ts, s.pid, 0, NULL, 0));
+	ok(inject_find_gadgets(&ts, &g));
+	for (int i = 0; i < ROUNDS / 4; i++) {
+		ts.running = true;
+		for (size_t t = 0; t < ts.n; t++) {
+			ts.t[t].watched = (t + (size_t)i) % 2;
+			if (ts.t[t].state == TRACEE_TRAPPED)
+				ok(tracee_ignore_gone(tracee_let_go(&ts, &ts.t[t])));
+		}
+		take_events_for(&ts, 30);
+		ok(tracees_halt(&ts, 0, true));
+		inject_round(&ts, &g);
+	}
 	ck_assert(tracees_release(&ts));
 	check_finish(&s);
 }
@@ -336,11 +373,11 @@ START_TEST(a_stop_that_fails_holds_nothing)
 	pid_t pid = start_unstoppable();
 	struct guardian *g;
 	struct err *e;
-	unsigned parked;
+	struct guardian_stopped stopped = { 0 };
 
 	poll(NULL, 0, 50);
 	ok(guardian_start(pid, &g));
-	e = guardian_stop(g, 0, &parked);
+	e = guardian_stop(g, 0, &stopped);
 	ck_assert_ptr_nonnull(e);
 	ck_assert_int_eq(err_code(e), ERR_TIMEOUT);
 	err_destroy(e);
@@ -359,11 +396,12 @@ START_TEST(a_process_that_dies_as_it_is_let_go)
 	for (int i = 0; i < ROUNDS; i++) {
 		struct standin s = standin_start(false);
 		struct guardian *g;
-		unsigned parked;
+		struct guardian_stopped stopped = { 0 };
 		int ms = 0;
 
 		ok(guardian_start(s.pid, &g));
-		ok(guardian_stop(g, 0, &parked));
+		ok(guardian_stop(g, 0, &stopped));
+		guardian_stopped_deinit(&stopped);
 		kill(s.pid, SIGKILL);
 		err_destroy(guardian_resume(g));
 		for (; ms < 2000 && waitpid(s.pid, NULL, WNOHANG) != s.pid; ms++)
@@ -404,14 +442,13 @@ int main(void)
 {
 	Suite *s = suite_create("tracee");
 	TCase *tc = tcase_create("tracee");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, stops_every_thread);
 	tcase_add_test(tc, blocking_calls_never_notice);
 	tcase_add_test(tc, ioctl_data_goes_both_ways);
 	tcase_add_test(tc, leaves_no_trace);
+	tcase_add_test(tc, runs_while_it_is_traced);
 	tcase_add_test(tc, survives_the_death_of_its_tracer);
 	tcase_add_test(tc, a_stopped_process_stays_stopped);
 	tcase_add_test(tc, says_that_it_is_traced_already);
@@ -420,8 +457,5 @@ int main(void)
 	tcase_add_test(tc, a_process_that_dies_as_it_is_let_go);
 	tcase_add_test(tc, runs_on_constant_code_only);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -25,10 +25,15 @@ static void log_step(const char *path, const char *what)
 
 void step_point(const char *who, const char *what)
 {
+	static pid_t counted;
 	static long count;
 	const char *wanted = getenv("STEP_WHO"), *at = getenv("STEP_AT"), *log = getenv("STEP_LOG");
 
 	if (!wanted || strcmp(wanted, who))
+		return;
+	/* Not those of a child that goes on with its parent's work. */
+	counted = counted ? counted : getpid();
+	if (counted != getpid())
 		return;
 	if (log)
 		log_step(log, what);

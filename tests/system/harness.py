@@ -27,6 +27,23 @@ TAG = 'VMGDBSERVER_TEST_TAG'
 
 STATUS_UNSUPPORTED = 6  # of the test VMM: this machine's KVM lacks the mode
 
+SLOWNESS = int(os.environ.get('SLOWNESS', '1'))
+
+
+def patience(seconds):
+    """How long to wait here for what takes no longer than this on a machine that is not slow."""
+    return seconds * SLOWNESS
+
+
+def some(things):
+    """Those to try here, of the list of all."""
+    return things[::SLOWNESS]
+
+
+def times(n):
+    """How many of n repetitions to do here."""
+    return len(some(range(n)))
+
 
 # ---- what this machine can do ----
 
@@ -57,13 +74,13 @@ def require_program(name):
 
 def wait_for(condition, seconds=10, what='condition'):
     """Polls until condition() is true and returns what it gave."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while True:
         got = condition()
         if got:
             return got
         if time.monotonic() > end:
-            raise AssertionError('%s: not within %g seconds' % (what, seconds))
+            raise AssertionError('%s: not within %g seconds' % (what, patience(seconds)))
         time.sleep(0.02)
 
 
@@ -79,7 +96,7 @@ class TestVmm:
         self._rest = b''
         line = self._line(60)
         if not line.startswith('{'):
-            self.proc.wait(10)
+            self.proc.wait(patience(10))
             self.close()
             if self.proc.returncode == STATUS_UNSUPPORTED:
                 raise unittest.SkipTest("this machine's KVM: " + line)
@@ -89,7 +106,7 @@ class TestVmm:
         self.mode, self.work = self.info['mode'], self.info['work']
 
     def _line(self, seconds):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while b'\n' not in self._rest:
             ready, _, _ = select.select([self.proc.stdout], [], [], max(0, end - time.monotonic()))
             piece = os.read(self.proc.stdout.fileno(), 65536) if ready else b''
@@ -167,7 +184,7 @@ class QemuProcess:
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.pid = self.proc.pid
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(patience(60))
         try:
             wait_for(lambda: self._connects(path), 20, 'QMP socket')
             self.lines = self.socket.makefile('rb')
@@ -458,11 +475,11 @@ class Case(unittest.TestCase):
         kw.setdefault('stdout', subprocess.PIPE)
         proc = self.popen(*args, stderr=subprocess.PIPE, **kw)
         try:
-            out, err = proc.communicate(timeout=seconds)
+            out, err = proc.communicate(timeout=patience(seconds))
         except subprocess.TimeoutExpired:
             proc.kill()
             out, err = proc.communicate()
-            self.fail('%s: no end within %g seconds; err %r' % (' '.join(map(str, args)), seconds, err))
+            self.fail('%s: no end within %g seconds; err %r' % (' '.join(map(str, args)), patience(seconds), err))
         out = out or b''
         return Result(proc.returncode, out.decode(errors='replace') if text else out,
                       err.decode(errors='replace'))
@@ -498,7 +515,7 @@ class Case(unittest.TestCase):
         """A server that has said where it listens; and what it said."""
         proc = self.popen(comm, *target_of(target), *options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE)
-        ready, _, _ = select.select([proc.stderr], [], [], 20)
+        ready, _, _ = select.select([proc.stderr], [], [], patience(20))
         line = proc.stderr.readline().decode() if ready else ''
         self.assertIn('Listening on ', line)
         return proc, line.strip()
@@ -515,7 +532,7 @@ class Case(unittest.TestCase):
         return self._connected(socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET), (host, port))
 
     def _connected(self, sock, address):
-        sock.settimeout(20)
+        sock.settimeout(patience(20))
         sock.connect(address)
         client = Rsp(sock=sock)
         self.addCleanup(client.close)
@@ -528,7 +545,7 @@ class Case(unittest.TestCase):
         words = ' '.join(map(str, (SERVER, '-', *target_of(target), *options)))
         with open(script, 'w') as f:
             f.write('set confirm off\nset pagination off\nset width 0\nset height 0\n'
-                    'set remotetimeout 20\ntarget remote | %s\n' % words)
+                    'set remotetimeout %d\ntarget remote | %s\n' % (patience(20), words))
             f.write('\n'.join(commands) + '\n')
         return self.run_gdb('-x', script, seconds=seconds)
 
@@ -539,10 +556,10 @@ class Case(unittest.TestCase):
                                 env=self.env())
         self.addCleanup(_end, proc)
         try:
-            out, _ = proc.communicate(timeout=seconds)
+            out, _ = proc.communicate(timeout=patience(seconds))
         except subprocess.TimeoutExpired:
             proc.kill()
-            self.fail('gdb: no end within %g seconds: %r' % (seconds, proc.communicate()[0]))
+            self.fail('gdb: no end within %g seconds: %r' % (patience(seconds), proc.communicate()[0]))
         return out.decode(errors='replace')
 
 
@@ -614,7 +631,7 @@ class Rsp:
 
     def receive(self, seconds=20):
         """One packet: escapes and runs are undone, and it is acknowledged."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while True:
             match = re.search(rb'\$([^#]*)#(..)', self.rest, re.S)
             if match:
@@ -664,7 +681,7 @@ class Rsp:
     def detach(self):
         reply = self.ask('D')
         if self.proc:
-            self.proc.wait(10)
+            self.proc.wait(patience(10))
         return reply
 
     def hang_up(self):
@@ -673,7 +690,7 @@ class Rsp:
             self.proc.stdin.close()
         except BrokenPipeError:
             pass
-        self.proc.wait(10)
+        self.proc.wait(patience(10))
 
     def close(self):
         if self.sock:

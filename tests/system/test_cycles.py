@@ -3,7 +3,7 @@
 
 import harness
 
-CYCLES = 100
+CYCLES = harness.times(100)
 
 
 class TestCycles(harness.Case):

@@ -10,7 +10,7 @@ import time
 import harness
 
 STEPS = os.path.join(harness.BUILD, 'tests', 'vmgdbserver-steps')
-KILLS = 100
+KILLS = harness.times(100)
 # How soon a guest must go on when its front end is gone.
 GOES_ON = 1.0
 
@@ -55,7 +55,7 @@ class TestEveryStep(harness.Case):
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 env=dict(self.env(), STEP_LOG=log, **env))
         self.addCleanup(harness._end, proc)
-        proc.communicate(stdin, timeout=60)
+        proc.communicate(stdin, timeout=harness.patience(60))
         with open(log) as f:
             return f.read().splitlines()
 
@@ -63,12 +63,13 @@ class TestEveryStep(harness.Case):
         names = self.steps_of(vmm, who, words, stdin)
         self.assertGreaterEqual(len(names), least, 'steps of the ' + who)
         died = 0
-        for at, name in enumerate(names, 1):
+        tried = harness.some(list(enumerate(names, 1)))
+        for at, name in tried:
             with self.subTest(who=who, step=at, name=name):
                 died += 'end' in self.steps(vmm, words, stdin, STEP_WHO=who, STEP_AT=str(at), STEP_SIGNAL='9')
                 check()
         # How many steps a stop takes varies a little with what the threads are doing.
-        self.assertGreater(died, len(names) * 9 // 10)
+        self.assertGreaterEqual(died, len(tried) * 9 // 10)
 
     WORDS = ('console', '-c', 'info registers')
 
@@ -76,7 +77,7 @@ class TestEveryStep(harness.Case):
         """KVM_RUN and epoll_wait may show EINTR when the guardian dies on its way: any tracer's death does that."""
         vmm = self.vmm('--tolerate-eintr')
         look = harness.Look(vmm.pid)
-        self.each_step(vmm, 'guardian', ('console', '-c', 'info registers -a'), 200, vmm.counts_on)
+        self.each_step(vmm, 'guardian', ('console', '-c', 'info registers -a'), 120, vmm.counts_on)
         look.check_same(self)
 
     def test_guardian_dies_while_setting_registers(self):
@@ -84,7 +85,7 @@ class TestEveryStep(harness.Case):
         look = harness.Look(vmm.pid)
         xmm15 = 40 + 15
         packets = b''.join(map(framed, (b'QStartNoAckMode', b'P%x=%s' % (xmm15, b'5a' * 16), b'D')))
-        self.each_step(vmm, 'guardian', ('-',), 300, vmm.counts_on, packets)
+        self.each_step(vmm, 'guardian', ('-',), 120, vmm.counts_on, packets)
         look.check_same(self)
 
     def test_front_end_dies_test_vmm(self):
@@ -102,7 +103,7 @@ class TestEveryStep(harness.Case):
 
     def test_qemu(self):
         qemu = self.qemu('-smp', '1')
-        self.each_step(qemu, 'guardian', self.WORDS, 100, lambda: self.assertTrue(qemu.running()))
+        self.each_step(qemu, 'guardian', self.WORDS, 70, lambda: self.assertTrue(qemu.running()))
         qemu.counts_on()
         self.each_step(qemu, 'front', self.WORDS, 6, lambda: self.assertTrue(qemu.running()))
         qemu.counts_on()
@@ -124,7 +125,7 @@ class TestEveryStep(harness.Case):
     def test_vmm_dies(self):
         """At every fifth step of the guardian: the error says so, and the VMM's own parent can reap it."""
         names = self.steps_of(self.vmm('--cpus', '1'), 'guardian', self.WORDS)
-        for at in range(1, len(names) + 1, 5):
+        for at in harness.some(range(1, len(names) + 1, 5)):
             vmm = self.vmm('--cpus', '1')
             proc = subprocess.Popen([STEPS, *self.WORDS, '--attach', str(vmm.pid)], stdin=subprocess.DEVNULL,
                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -135,10 +136,10 @@ class TestEveryStep(harness.Case):
             vmm.proc.kill()
             if guardian:
                 os.kill(guardian, signal.SIGCONT)
-            _, err = proc.communicate(timeout=10)
+            _, err = proc.communicate(timeout=harness.patience(10))
             with self.subTest(step=at, name=names[at - 1]):
                 if proc.returncode:
-                    self.assertIn('process %d, has exited' % vmm.pid, err.decode())
+                    self.assertRegex(err.decode(), 'process %d,? has exited' % vmm.pid)
                 harness.wait_for(lambda: vmm.proc.poll() is not None, 5, 'the VMM is reaped')
 
 

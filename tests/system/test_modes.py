@@ -147,7 +147,7 @@ class TestSeveralVms(ModeCase):
 
 
 class TestInTheMiddleOfIo(ModeCase):
-    TIMES = 30
+    TIMES = harness.times(30)
 
     def handed(self, vmm, cpu):
         return int.from_bytes(vmm.peek(vmm.vms[0]['vcpus'][cpu]['handed_hva'], 8), 'little')
@@ -185,7 +185,7 @@ class TestInTheMiddleOfIo(ModeCase):
 
 
 class TestSleepers(ModeCase):
-    CYCLES = 50
+    CYCLES = harness.times(50)
 
     def test_blocking_calls_survive(self):
         """Every kind of thread twice; each ends the VMM when its call ends early."""

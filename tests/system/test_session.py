@@ -138,9 +138,9 @@ class TestLiveSession(harness.Case):
         vmm = self.vmm()
         rsp = self.rsp(vmm)
         rsp.ask('qSupported:error-message+')
-        for packet in ('vCont;s:1', 'Z0,%x,1' % pattern.GVA_CODE, 'Z2,%x,8' % pattern.GVA_DATA):
-            reply = rsp.ask(packet)
-            self.assertTrue(reply.startswith('E') or reply == '', '%s: %s' % (packet, reply))
+        for packet in ('Z0,%x,1' % (pattern.GVA_CODE + 0x3000), 'Z3,%x,8' % pattern.GVA_DATA,
+                       'Z2,%x,40' % pattern.GVA_DATA, 'Z5,%x,1' % pattern.GVA_CODE):
+            self.assertRegex(rsp.ask(packet), r'^E\.', packet)
         self.assertEqual(rsp.ask('vMustReplyEmpty'), '')
         rsp.detach()
         vmm.counts_on()

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef GUEST_KVM_DEBUG_H
+#define GUEST_KVM_DEBUG_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "guest/guest.h"
+
+/*
+ * KVM_SET_GUEST_DEBUG and KVM_EXIT_DEBUG as the host's processor has them: one file a
+ * host, kvm_debug_*.c, chosen by the GNUmakefile. The vCPU that stops tells where by a
+ * linear address.
+ */
+
+/* What this host's KVM was seen to do. */
+struct kvm_debug_caps {
+	bool tested;
+	bool step;       /* one instruction at a time */
+	bool execute;    /* breakpoints in debug registers */
+	bool watch;      /* the same for writes */
+	bool access;     /* and for reads and writes */
+	bool software;   /* breakpoint instructions */
+	bool holds_irqs; /* while it steps */
+};
+
+/*
+ * Tries all that out on a guest of its own, in a process that ends within seconds.
+ * kvm_fd: of /dev/kvm, or -1. Without one everything stays false.
+ */
+void kvm_debug_test(int kvm_fd, struct kvm_debug_caps *ret);
+
+/* The breakpoint instruction. */
+#define KVM_DEBUG_INSN_BYTES 1u
+extern const uint8_t kvm_debug_insn[KVM_DEBUG_INSN_BYTES];
+
+/* How many there are. */
+extern const unsigned kvm_debug_n_registers;
+/* How many b takes; not for software ones. */
+struct err *kvm_debug_registers_of(const struct breakpoint *b, unsigned *ret) MUST_CHECK;
+
+#define KVM_DEBUG_STEP 1u
+#define KVM_DEBUG_HOLD_IRQS 2u
+#define KVM_DEBUG_SOFTWARE 4u /* breakpoint instructions stop the guest */
+
+/* One that does nothing. */
+static inline struct kvm_guest_debug kvm_debug_none(void)
+{
+	return (struct kvm_guest_debug){ 0 };
+}
+
+/* Adds to what is there, which began as kvm_debug_none(). flags: KVM_DEBUG_*. */
+void kvm_debug_add_flags(struct kvm_guest_debug *d, unsigned flags);
+/* There is room for it. */
+void kvm_debug_add_breakpoint(struct kvm_guest_debug *d, const struct breakpoint *b);
+
+enum kvm_hit_kind {
+	KVM_HIT_NONE,     /* nothing of ours: the exit is the VMM's */
+	KVM_HIT_GUESTS,   /* an exception that the guest is to have itself */
+	KVM_HIT_STEP,
+	KVM_HIT_EXECUTE,  /* a debug register */
+	KVM_HIT_WATCH,
+	KVM_HIT_SOFTWARE, /* a breakpoint instruction, ours or the guest's */
+};
+
+/* One debug exit of a vCPU. */
+struct kvm_hit {
+	enum kvm_hit_kind kind;
+	int vcpu_fd;
+	uint64_t pc;  /* linear */
+	uint64_t gva; /* KVM_HIT_WATCH: what the debug register holds */
+};
+
+/* What an exit means to a vCPU that was given d. Sets all but vcpu_fd. */
+void kvm_debug_read_exit(const struct kvm_run *run, const struct kvm_guest_debug *d, struct kvm_hit *ret);
+/* Adds the exception of an exit (KVM_HIT_GUESTS, or a breakpoint instruction of its own): the guest has it next. */
+void kvm_debug_add_exception(struct kvm_guest_debug *d, const struct kvm_hit *hit);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef GUEST_WARD_H
+#define GUEST_WARD_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "guest/kvm_debug.h"
+
+/*
+ * The guardian's own process, and what it and the front end say to each other over
+ * their socket. Both ends are the same program. A request is a struct ward_request
+ * and what its op has; each has one reply, which is a struct ward_reply and the same.
+ * Between them the guardian may send an event.
+ */
+enum ward_op {
+	WARD_STOP,   /* n: vCPUs. Reply: struct ward_stopped, its hits, descriptors */
+	WARD_RESUME,
+	WARD_IOCTLS, /* n calls, each a struct ward_call and its data. Reply: the same */
+	WARD_RUN,    /* n: vCPUs of the process. struct ward_run, its vCPUs, patches */
+};
+
+struct ward_request {
+	uint32_t op;
+	uint32_t n;
+};
+
+enum ward_reply_kind {
+	WARD_DONE,
+	WARD_FAILED, /* code, errnum; the text follows */
+	WARD_EVENT,  /* no reply: a guest that ran armed has stopped by itself */
+};
+
+struct ward_reply {
+	uint32_t kind;
+	uint32_t code; /* enum err_code */
+	int32_t errnum;
+};
+
+struct ward_call {
+	int32_t fd;
+	uint32_t bytes;
+	uint64_t request;
+	int64_t result;
+};
+
+struct ward_run {
+	uint32_t n_vcpus, n_patches;
+	uint32_t arm_new;
+	struct kvm_guest_debug new_debug;
+};
+
+struct ward_stopped {
+	uint32_t parked;
+	uint32_t undisturbed;
+	uint32_t n_hits, n_left;
+};
+
+#define WARD_MAX_MESSAGE_BYTES 131072u
+
+/* Holds process pid for whom sock leads to, and ends with it. */
+void ward_main(int sock, pid_t pid) NORETURN;
+
+#endif
