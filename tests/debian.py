@@ -53,16 +53,17 @@ def check_tools(path):
 
 
 class Apt:
-    """apt for one architecture, whose state is all below one directory."""
+    """apt for one architecture, whose state is all below one directory. A later suite is used where it is named."""
 
-    def __init__(self, arch, root):
+    def __init__(self, arch, root, suites=('bookworm',)):
         self.root = root
         self.conf = os.path.join(root, 'apt.conf')
         for name in ('etc/apt', 'var/lib/apt/lists/partial', 'var/cache/apt/archives/partial'):
             os.makedirs(os.path.join(root, name))
         self._write('apt.conf', APT_CONF.format(arch=arch, root=root))
         self._write('status', '')
-        self._write('etc/apt/sources.list', 'deb [signed-by=%s] %s bookworm main\n' % (KEYRING, MIRROR))
+        sources = ['deb [signed-by=%s] %s %s main\n' % (KEYRING, MIRROR, suite) for suite in suites]
+        self._write('etc/apt/sources.list', ''.join(sources))
         self.run('apt-get', 'update', '--error-on=any')
 
     def _write(self, name, text):
@@ -88,9 +89,9 @@ class Apt:
         return match.group(1)
 
     def download(self, package):
-        """The path of the .deb."""
+        """The path of the .deb of NAME, NAME=VERSION or NAME/SUITE."""
         self.run('apt-get', 'download', package)
-        name = package.split('=')[0]
+        name = re.split('[=/]', package)[0]
         found = [f for f in os.listdir(self.root) if f.startswith(name + '_') and f.endswith('.deb')]
         return os.path.join(self.root, found[0])
 
@@ -101,15 +102,18 @@ class Apt:
         return sorted(os.path.join(archives, f) for f in os.listdir(archives) if f.endswith('.deb'))
 
 
-def extract(deb, pattern, path):
-    """One file out of a package, of which the debug ones hold gigabytes."""
+def extract_all(deb, paths):
+    """Files out of a package, of which the debug ones hold gigabytes; paths: a pattern of each, and where it goes."""
+    missing = dict(paths)
     unpacker = subprocess.Popen(['dpkg-deb', '--fsys-tarfile', deb], stdout=subprocess.PIPE)
     try:
         with tarfile.open(fileobj=unpacker.stdout, mode='r|') as tar:
             for member in tar:
-                if member.isfile() and re.fullmatch(pattern, member.name):
-                    with tar.extractfile(member) as source, open(path, 'wb') as out:
+                found = [p for p in missing if member.isfile() and re.fullmatch(p, member.name)]
+                if found:
+                    with tar.extractfile(member) as source, open(missing.pop(found[0]), 'wb') as out:
                         shutil.copyfileobj(source, out, 1 << 20)
+                if not missing:
                     return
     except tarfile.TarError as e:
         raise Failed('%s: %s' % (os.path.basename(deb), e))
@@ -117,7 +121,15 @@ def extract(deb, pattern, path):
         unpacker.kill()
         unpacker.stdout.close()
         unpacker.wait()
-    raise Failed('%s has no file %s' % (os.path.basename(deb), pattern))
+    raise Failed('%s has no file %s' % (os.path.basename(deb), next(iter(missing))))
+
+
+def extract(deb, pattern, path):
+    extract_all(deb, {pattern: path})
+
+
+def unpack(deb, directory):
+    subprocess.run(['dpkg-deb', '-x', deb, directory], check=True)
 
 
 @contextlib.contextmanager

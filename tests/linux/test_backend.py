@@ -2,25 +2,14 @@
 """Linux guests through --qmp: what we show is what QEMU itself shows of the same stopped guest."""
 
 import random
-import re
 
 import elfcore
 import guests
 import harness
+import readers
 
 READS = 1000
 READ_BYTES = 64
-
-
-def registers(text):
-    """name -> the value, of gdb's `info registers`: hexadecimal where gdb shows it so, whatever its type is there."""
-    found = {}
-    for line in text.splitlines():
-        match = re.match(r'(\w+)\s+(0x[0-9a-f]+|\S.*)', line)
-        if match:
-            # QEMU's ppc64 stub has a second ctr, lr and xer among its SPRs, which are not live.
-            found.setdefault(match.group(1), re.sub(r'\s+', ' ', match.group(2)))
-    return found
 
 
 class BackendTests:
@@ -56,9 +45,9 @@ class BackendTests:
     def test_registers_equal_the_stub(self):
         for thread in range(1, self.guest.n_cpus + 1):
             select = 'thread %d' % thread
-            theirs = registers(self.stub_text(select, 'info registers all'))
+            theirs = readers.registers(self.stub_text(select, 'info registers all'))
             names = sorted(set(theirs) - set(self.STUB_IS_WRONG))
-            ours = registers(self.our_text(select, *['info registers ' + name for name in names]))
+            ours = readers.registers(self.our_text(select, *['info registers ' + name for name in names]))
             both = [name for name in names if name in ours]
             self.assertGreater(len(both), 50)
             for name in both:

@@ -3,7 +3,8 @@
 """
 Runs unit tests and system tests, names what is skipped, and ends with one line:
 N passed, N failed, N skipped. The environment: VMGDBSERVER, the program under
-test; BUILD, the build directory; REQUIRE_KVM=1, no KVM is a failure.
+test; BUILD, the build directory; REQUIRE_KVM=1, no KVM is a failure; SLOWNESS=N,
+time-outs are N times longer and what is done many times is done N times less.
 """
 
 import argparse
@@ -33,9 +34,9 @@ def on_alarm(signum, frame):
 class Report(unittest.TestResult):
     """One line a test, as it ends."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, may_skip):
         super().__init__()
-        self.seconds = seconds
+        self.seconds, self.may_skip = seconds, may_skip
         self.passed = 0
         self.start = 0
 
@@ -58,8 +59,12 @@ class Report(unittest.TestResult):
         self._line('ok', test)
 
     def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        self._line('skip', test, ': ' + reason)
+        if self.may_skip:
+            super().addSkip(test, reason)
+            self._line('skip', test, ': ' + reason)
+        else:
+            self.failures.append((test, reason))
+            self._line('FAIL', test, ': would be skipped: ' + reason)
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
@@ -72,7 +77,8 @@ class Report(unittest.TestResult):
     def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)
         if err is not None:
-            self._line('FAIL', subtest, '\n' + (self.failures + self.errors)[-1][1])
+            found = self.failures if issubclass(err[0], test.failureException) else self.errors
+            self._line('FAIL', subtest, '\n' + found[-1][1])
 
 
 def name_of(test):
@@ -88,9 +94,9 @@ def flatten(suite):
             yield item
 
 
-def system_tests(directory, patterns):
-    sys.path[:0] = [HERE, directory]
-    found = flatten(unittest.defaultTestLoader.discover(directory, 'test_*.py', directory))
+def system_tests(directories, patterns):
+    sys.path[:0] = [HERE, *directories]
+    found = [t for d in directories for t in flatten(unittest.TestLoader().discover(d, 'test_*.py', d))]
     return unittest.TestSuite(t for t in found if not patterns or any(p in t.id() for p in patterns))
 
 
@@ -118,7 +124,9 @@ def run_unit(program):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('-k', metavar='PATTERN', action='append', default=[], help='only tests whose name has this')
-    parser.add_argument('--dir', default=HERE, help='where the tests are, which may use the modules of this directory')
+    parser.add_argument('--dir', metavar='DIR', action='append',
+                        help='where the tests are, which may use the modules of this directory; can be repeated')
+    parser.add_argument('--no-skips', action='store_true', help='a test that is skipped is a failure')
     parser.add_argument('--unit', metavar='PROGRAM', action='append', default=[], help='a unit test to run first')
     parser.add_argument('--list', action='store_true', help='print the names of the system tests')
     parser.add_argument('--seconds', type=int, default=TEST_SECONDS, help='time for one system test')
@@ -127,14 +135,18 @@ def arguments():
 
 def main():
     args = arguments()
-    suite = system_tests(os.path.abspath(args.dir), args.k)
+    suite = system_tests([os.path.abspath(d) for d in args.dir or [HERE]], args.k)
     if args.list:
         for test in flatten(suite):
             print(test.id())
         return 0
+    unknown = [k for k in args.k if not any(k in name for name in [*args.unit, *map(name_of, flatten(suite))])]
+    if unknown:
+        print('no test has this in its name: %s' % ', '.join(unknown), file=sys.stderr)
+        return 2
     signal.signal(signal.SIGALRM, on_alarm)
     units = [run_unit(p) for p in args.unit if not args.k or any(k in p for k in args.k)]
-    report = Report(args.seconds)
+    report = Report(args.seconds, not args.no_skips)
     suite.run(report)
     for test, reason in report.skipped:
         print('skipped: %s: %s' % (name_of(test), reason))

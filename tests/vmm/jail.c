@@ -21,21 +21,22 @@ struct jail {
 	unsigned request; /* the one ioctl that is allowed; 0: none */
 };
 
+/* clock_gettime: the vDSO makes a call of it on a machine whose TSC cannot be relied upon. */
 static const int main_calls[] = {
 	SYS_read, SYS_write, SYS_poll, SYS_futex, SYS_tgkill, SYS_getpid, SYS_brk, SYS_mmap, SYS_munmap,
 	SYS_memfd_create, SYS_ftruncate, SYS_close, SYS_rt_sigprocmask, SYS_rt_sigreturn,
-	SYS_restart_syscall, SYS_exit_group,
+	SYS_restart_syscall, SYS_exit_group, SYS_clock_gettime,
 };
 
-/* For a signal's handler, a held guest and the end of the process. */
+/* For a signal's handler, a held guest, one that spins and the end of the process. */
 static const int vcpu_calls[] = {
-	SYS_futex, SYS_write, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group,
+	SYS_futex, SYS_clock_nanosleep, SYS_write, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group,
 };
 
 static const int blocker_calls[] = {
 	SYS_nanosleep, SYS_clock_nanosleep, SYS_ppoll, SYS_epoll_wait, SYS_epoll_pwait, SYS_futex,
 	SYS_rt_sigtimedwait, SYS_read, SYS_recvfrom, SYS_semtimedop, SYS_io_getevents, SYS_accept,
-	SYS_pause, SYS_write, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group,
+	SYS_pause, SYS_write, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group, SYS_clock_gettime,
 };
 
 static const struct jail jails[] = {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "tests/vmm/vmm.h"
+#include "tests/vmm/core.h"
 
 void die(enum exit_status status, const char *fmt, ...)
 {
@@ -74,6 +74,10 @@ static void vmm_create(struct vmm *vmm)
 	pthread_cond_init(&vmm->changed, NULL);
 	vmm->hold = vmm->opt.paused;
 	block_signals(vmm);
+	if (vmm->opt.core) {
+		vmm->core = core_open(vmm->opt.core);
+		vmm->opt.cpus = vmm->core->n_cpus;
+	}
 	vmm->vms = xcalloc(vmm->opt.vms, sizeof(*vmm->vms));
 	for (unsigned i = 0; i < vmm->opt.vms; i++)
 		vmm_create_vm(vmm, i);

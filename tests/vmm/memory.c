@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "tests/vmm/vmm.h"
+#include "tests/vmm/core.h"
 
 #define PAGE_BYTES 4096u
 #define WORDS_A_PAGE (PAGE_BYTES / sizeof(uint64_t))
@@ -149,6 +149,8 @@ static struct slot *new_slot(struct vm *vm, uint64_t gpa, uint64_t bytes)
 {
 	struct slot *s = &vm->slots[vm->n_slots++];
 
+	if (vm->n_slots > MAX_SLOTS)
+		die(STATUS_SETUP, "more than %d blocks of memory", MAX_SLOTS);
 	s->gpa = gpa;
 	s->bytes = bytes;
 	return s;
@@ -174,7 +176,33 @@ static void create_data(struct vm *vm)
 		fill_pattern(vm_ram(vm, GPA_CPU + cpu * PAGE_BYTES), vm->index, GPA_CPU + cpu * PAGE_BYTES);
 }
 
-void vm_create_memory(struct vm *vm)
+/* Loads that overlap or adjoin become one slot. */
+static void add_core_slots(struct vm *vm, const struct core *core)
+{
+	for (size_t i = 0; i < core->n_loads; i++) {
+		const struct core_load *load = &core->loads[i];
+		struct slot *last = vm->n_slots ? &vm->slots[vm->n_slots - 1] : NULL;
+
+		if (last && load->gpa - last->gpa <= last->bytes)
+			last->bytes = MAX(last->bytes, load->gpa - last->gpa + load->bytes);
+		else
+			new_slot(vm, load->gpa, load->bytes);
+	}
+}
+
+static void load_core(struct vm *vm, const struct core *core)
+{
+	add_core_slots(vm, core);
+	for (struct slot *s = vm->slots; s < vm->slots + vm->n_slots; s++) {
+		s->hva = map_memory(&vm->vmm->opt, s->bytes);
+		for (size_t i = 0; i < core->n_loads; i++)
+			if (core->loads[i].gpa - s->gpa < s->bytes)
+				core_read_load(core, &core->loads[i], (char *)s->hva + (core->loads[i].gpa - s->gpa));
+		tell_kvm(vm, s);
+	}
+}
+
+static void make_memory(struct vm *vm)
 {
 	const struct options *opt = &vm->vmm->opt;
 	struct slot *rom;
@@ -189,6 +217,14 @@ void vm_create_memory(struct vm *vm)
 		new_slot(vm, GPA_EXTRA, EXTRA_BYTES);
 	create_code(vm);
 	create_data(vm);
+}
+
+void vm_create_memory(struct vm *vm)
+{
+	if (vm->vmm->core)
+		load_core(vm, vm->vmm->core);
+	else
+		make_memory(vm);
 }
 
 void vm_toggle_extra_slot(struct vm *vm)

@@ -9,7 +9,7 @@
 enum option_id {
 	OPT_CPUS = 1, OPT_VMS, OPT_THREADS, OPT_TOUCH, OPT_MODE, OPT_RAM, OPT_FILL, OPT_HALT, OPT_PIO,
 	OPT_MMIO, OPT_PAUSED, OPT_SECCOMP, OPT_SHARED, OPT_HUGEPAGES, OPT_LOW, OPT_CHANGE_SLOTS,
-	OPT_TOLERATE_EINTR, OPT_NO_MEMORY,
+	OPT_TOLERATE_EINTR, OPT_NO_MEMORY, OPT_CORE,
 };
 
 static const struct option long_options[] = {
@@ -31,6 +31,7 @@ static const struct option long_options[] = {
 	{"change-slots", no_argument, NULL, OPT_CHANGE_SLOTS},
 	{"tolerate-eintr", no_argument, NULL, OPT_TOLERATE_EINTR},
 	{"no-memory", no_argument, NULL, OPT_NO_MEMORY},
+	{"core", required_argument, NULL, OPT_CORE},
 	{0},
 };
 
@@ -40,6 +41,7 @@ static const char *const mode_names[] = {
 
 static const char *const work_names[] = {
 	[WORK_COUNT] = "count", [WORK_HALT] = "halt", [WORK_PORT] = "pio", [WORK_MMIO] = "mmio",
+	[WORK_SPIN] = "spin",
 };
 
 const char *mode_name(enum guest_mode mode)
@@ -112,9 +114,22 @@ static void take_option(struct options *opt, int id, const char *value)
 	case OPT_TOUCH: opt->touch_percent = parse_number(value, 0, 100); break;
 	case OPT_RAM: opt->ram_bytes = parse_number(value, RAM_BYTES, GPA_MMIO) & ~0xfffull; break;
 	case OPT_MODE: opt->mode = parse_mode(value); break;
+	case OPT_CORE: opt->core = value; break;
 	case OPT_FILL: opt->random = parse_random(value); break;
 	default: take_switch(opt, id);
 	}
+}
+
+static void check_options(struct options *opt)
+{
+	if (!mode_pages(opt->mode) && opt->work == WORK_MMIO)
+		die(STATUS_USAGE, "--mmio needs paging: not with --mode %s", mode_name(opt->mode));
+	if (!opt->core)
+		return;
+	if (opt->mode != MODE_LONG || opt->work > WORK_HALT || opt->change_slots || opt->no_memory)
+		die(STATUS_USAGE, "--core takes no --mode, --pio, --mmio, --change-slots or --no-memory");
+	if (opt->work != WORK_HALT)
+		opt->work = WORK_SPIN;
 }
 
 void options_parse(struct options *opt, int argc, char **argv)
@@ -129,6 +144,5 @@ void options_parse(struct options *opt, int argc, char **argv)
 		take_option(opt, id, optarg);
 	if (optind != argc)
 		die(STATUS_USAGE, "unknown word '%s'", argv[optind]);
-	if (!mode_pages(opt->mode) && opt->work == WORK_MMIO)
-		die(STATUS_USAGE, "--mmio needs paging: not with --mode %s", mode_name(opt->mode));
+	check_options(opt);
 }

@@ -41,14 +41,21 @@ static void add_slots(const struct vm *vm, struct buf *out)
 	buf_adds(out, "]");
 }
 
+/* The guest's own; where there is none, how often the vCPU came back from KVM_RUN. */
+static const uint64_t *counter_at(const struct vcpu *c)
+{
+	if (c->vm->vmm->core || !c->vm->n_slots)
+		return &c->interrupted;
+	return vm_ram(c->vm, gpa_code(c->index) + COUNTER_OFFSET);
+}
+
 static void add_vcpu(const struct vcpu *c, struct buf *out)
 {
-	const struct slot *ram = &c->vm->slots[0];
-	uint64_t counter_gpa = gpa_code(c->index) + COUNTER_OFFSET;
+	uint64_t code_gpa = gpa_code(c->index);
 
 	buf_addf(out, "{\"tid\":%d,\"code_gpa\":%llu,\"counter_gpa\":%llu,\"counter_hva\":%llu,", c->tid,
-		 (unsigned long long)gpa_code(c->index), (unsigned long long)counter_gpa,
-		 (unsigned long long)((uintptr_t)ram->hva + counter_gpa));
+		 (unsigned long long)code_gpa, (unsigned long long)code_gpa + COUNTER_OFFSET,
+		 (unsigned long long)(uintptr_t)counter_at(c));
 	buf_addf(out, "\"handed_hva\":%llu,\"missing\":[%s]}",
 		 (unsigned long long)(uintptr_t)&c->handed, buf_str(&c->missing));
 }
@@ -116,9 +123,7 @@ static void report_numbers(struct vmm *vmm, uint64_t (*number)(const struct vcpu
 
 static uint64_t counter_of(const struct vcpu *c)
 {
-	if (!c->vm->n_slots)
-		return 0;
-	return *(volatile uint64_t *)vm_ram(c->vm, gpa_code(c->index) + COUNTER_OFFSET);
+	return *(const volatile uint64_t *)counter_at(c);
 }
 
 static void report_exits(struct vmm *vmm)

@@ -8,6 +8,8 @@
 #include "base/endian.h"
 #include "tests/vmm/vmm.h"
 
+#define SPIN_SLEEP_US 1000
+
 static void kicked(int sig)
 {
 	(void)sig;
@@ -23,7 +25,8 @@ static void vcpu_wait_while_held(struct vcpu *c)
 	while (vmm->hold)
 		pthread_cond_wait(&vmm->changed, &vmm->lock);
 	c->parked = false;
-	c->run->immediate_exit = 0;
+	/* This KVM_RUN goes in and out again before the guest's first instruction. */
+	c->run->immediate_exit = vmm->opt.work == WORK_SPIN;
 	pthread_mutex_unlock(&vmm->lock);
 }
 
@@ -32,7 +35,9 @@ static void vcpu_interrupted(struct vcpu *c)
 	struct vmm *vmm = c->vm->vmm;
 
 	c->interrupted++;
-	if (!vmm->hold && !vmm->opt.tolerate_eintr)
+	if (vmm->opt.work == WORK_SPIN)
+		usleep(SPIN_SLEEP_US);
+	else if (!vmm->hold && !vmm->opt.tolerate_eintr)
 		die(STATUS_EINTR, "KVM_RUN EINTR");
 	vcpu_wait_while_held(c);
 }

@@ -7,40 +7,10 @@
 
 #include "base/alloc.h"
 #include "base/endian.h"
-#include "tests/vmm/vmm.h"
+#include "tests/vmm/core.h"
+#include "tests/vmm/x86.h"
 
-/* Offsets in the FXSAVE area and the AVX part behind it, SDM volume 1, tables 10-2 and 13.5. */
-#define FX_FCW 0
-#define FX_FSW 2
-#define FX_FTW 4
-#define FX_FOP 6
-#define FX_FIP 8
-#define FX_FDP 16
-#define FX_MXCSR 24
-#define FX_ST(n) (32 + 16 * (n))
-#define FX_XMM(n) (160 + 16 * (n))
-#define XSTATE_BV 512
-#define YMM_HIGH(n) (576 + 16 * (n))
-
-#define XFEATURES 7u /* x87, SSE, AVX */
-
-#define CR0_PE 0x1u
-#define CR0_MP 0x2u
-#define CR0_ET 0x10u
-#define CR0_NE 0x20u
-#define CR0_WP 0x10000u
-#define CR0_AM 0x40000u
-#define CR0_PG 0x80000000u
-#define CR3_PWT 0x8u
-#define CR4_PSE 0x10u
-#define CR4_PAE 0x20u
-#define CR4_PGE 0x80u
-#define CR4_OSFXSR 0x200u
-#define CR4_OSXMMEXCPT 0x400u
-#define EFER_SCE 0x1u
-#define EFER_LME 0x100u
-#define EFER_LMA 0x400u
-#define EFER_NXE 0x800u
+#define XFEATURES (XFEATURE_X87 | XFEATURE_SSE | XFEATURE_AVX)
 #define RFLAGS_FIXED 0x2u
 #define RFLAGS_DF 0x400u
 #define RFLAGS_ID 0x200000u
@@ -69,7 +39,7 @@ static const struct field fields[] = {
 	{"cr8", AT(sregs.cr8)}, {"efer", AT(sregs.efer)},
 	{"sysenter_cs", AT(msrs[0])}, {"sysenter_esp", AT(msrs[1])}, {"sysenter_eip", AT(msrs[2])},
 	{"star", AT(msrs[3])}, {"lstar", AT(msrs[4])}, {"cstar", AT(msrs[5])}, {"fmask", AT(msrs[6])},
-	{"k_gs_base", AT(msrs[7])}, {"xcr0", AT(xcrs.xcrs[0].value)},
+	{"k_gs_base", AT(msrs[MSR_K_GS_BASE])}, {"xcr0", AT(xcrs.xcrs[0].value)},
 	FPU("fctrl", FX_FCW, 2), FPU("fstat", FX_FSW, 2), FPU("ftw", FX_FTW, 1), FPU("fop", FX_FOP, 2),
 	FPU("fip", FX_FIP, 8), FPU("fdp", FX_FDP, 8), FPU("mxcsr", FX_MXCSR, 4),
 	ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7),
@@ -81,7 +51,7 @@ static const struct field fields[] = {
 static const uint32_t msr_numbers[N_MSRS] = {
 	0x174, 0x175, 0x176, /* sysenter_cs, _esp, _eip */
 	0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* star, lstar, cstar, fmask */
-	0xc0000102, /* kernel_gs_base */
+	[MSR_K_GS_BASE] = 0xc0000102,
 };
 
 static void must(const struct vcpu *c, unsigned long request, void *arg, const char *name)
@@ -251,7 +221,7 @@ static void set_vectors(const struct vcpu *c, struct vcpu_state *s)
 	for (unsigned n = 0; n < 16; n++) {
 		put(s, FX_XMM(n), 8, value_of(c, KIND_XMM_LOW, n));
 		put(s, FX_XMM(n) + 8, 8, value_of(c, KIND_XMM_HIGH, n));
-		if (!(s->xcrs.xcrs[0].value & 4))
+		if (!(s->xcrs.xcrs[0].value & XFEATURE_AVX))
 			continue;
 		put(s, YMM_HIGH(n), 8, value_of(c, KIND_YMM_LOW, n));
 		put(s, YMM_HIGH(n) + 8, 8, value_of(c, KIND_YMM_HIGH, n));
@@ -283,24 +253,50 @@ void vcpu_get_state(struct vcpu *c, struct vcpu_state *ret)
 			ret->msrs[n] = 0;
 }
 
-/* An MSR that KVM does not have shows in the comparison afterwards. */
-static void set_state(struct vcpu *c, struct vcpu_state *s)
+/* Without AVX xcr0 stays as it is, and what is compared says so. */
+static void set_xcrs(struct vcpu *c, struct vcpu_state *s)
 {
-	set_regs(c, &s->regs);
-	set_sregs(c, &s->sregs);
-	set_msrs(c, s->msrs);
-	must(c, KVM_SET_SREGS, &s->sregs, "KVM_SET_SREGS");
-	must(c, KVM_SET_REGS, &s->regs, "KVM_SET_REGS");
-	for (unsigned n = 0; n < N_MSRS; n++)
-		access_msr(c, KVM_SET_MSRS, msr_numbers[n], &s->msrs[n]);
-	/* Without AVX xcr0 stays as it is, and what is compared says so. */
 	s->xcrs.nr_xcrs = 1;
 	s->xcrs.xcrs[0].value = XFEATURES;
 	if (ioctl(c->fd, KVM_SET_XCRS, &s->xcrs) < 0)
 		must(c, KVM_GET_XCRS, &s->xcrs, "KVM_GET_XCRS");
+}
+
+static void make_state(const struct vcpu *c, struct vcpu_state *s)
+{
+	set_regs(c, &s->regs);
+	set_sregs(c, &s->sregs);
+	set_msrs(c, s->msrs);
 	set_x87(c, s);
 	set_vectors(c, s);
-	must(c, KVM_SET_XSAVE, &s->xsave, "KVM_SET_XSAVE");
+}
+
+/* What KVM does not take of a core's state it may not have here at all. */
+static void must_take(const struct vcpu *c, const struct vcpu_state *s, unsigned long request, const void *arg,
+		      const char *name)
+{
+	const struct kvm_sregs *r = &s->sregs;
+
+	if (!ioctl(c->fd, request, arg))
+		return;
+	die(c->vm->vmm->core ? STATUS_UNSUPPORTED : STATUS_SETUP,
+	    "%s of vCPU %u with cr0 %#llx, cr4 %#llx, efer %#llx, xcr0 %#llx: %m", name, c->index, r->cr0, r->cr4,
+	    r->efer, s->xcrs.xcrs[0].value);
+}
+
+/* An MSR that KVM does not have shows in the comparison afterwards. */
+static void set_state(struct vcpu *c, struct vcpu_state *s)
+{
+	set_xcrs(c, s);
+	if (c->vm->vmm->core)
+		core_get_state(c->vm->vmm->core, c->index, s);
+	else
+		make_state(c, s);
+	must_take(c, s, KVM_SET_SREGS, &s->sregs, "KVM_SET_SREGS");
+	must_take(c, s, KVM_SET_REGS, &s->regs, "KVM_SET_REGS");
+	for (unsigned n = 0; n < N_MSRS; n++)
+		access_msr(c, KVM_SET_MSRS, msr_numbers[n], &s->msrs[n]);
+	must_take(c, s, KVM_SET_XSAVE, &s->xsave, "KVM_SET_XSAVE");
 	c->run->cr8 = s->sregs.cr8;
 }
 
@@ -355,10 +351,15 @@ static void set_cpuid(struct vcpu *c)
 	free(cpuid);
 }
 
-/* With an interrupt controller in the kernel all vCPUs but the first wait for a start-up message. */
-static void set_runnable(struct vcpu *c)
+/*
+ * With an interrupt controller in the kernel all vCPUs but the first wait for a
+ * start-up message. One of a core waits inside KVM_RUN for an interrupt that never comes.
+ */
+static void set_mp_state(struct vcpu *c)
 {
-	struct kvm_mp_state state = {.mp_state = KVM_MP_STATE_RUNNABLE};
+	struct kvm_mp_state state = {
+		.mp_state = c->vm->vmm->core ? KVM_MP_STATE_HALTED : KVM_MP_STATE_RUNNABLE,
+	};
 
 	if (c->vm->vmm->opt.work == WORK_HALT)
 		must(c, KVM_SET_MP_STATE, &state, "KVM_SET_MP_STATE");
@@ -369,7 +370,7 @@ static void set_up(struct vcpu *c)
 	struct vcpu_state state = {0};
 
 	set_cpuid(c);
-	set_runnable(c);
+	set_mp_state(c);
 	vcpu_get_state(c, &state);
 	set_state(c, &state);
 	pass_through_run(c);

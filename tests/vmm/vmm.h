@@ -17,7 +17,8 @@
  * A small KVM VMM, made to be looked at by somebody else. It prints one JSON
  * line when its guests run, and answers one line of JSON to each command line on
  * standard input: counters, exits, slots, pause, run, regs VM VCPU (of a
- * paused guest), quit. End of input ends it.
+ * paused guest), quit. End of input ends it. With --core its guest is that of a
+ * vmcore, whose vCPUs execute nothing: registers and memory stay as they were.
  */
 
 enum exit_status {
@@ -26,7 +27,7 @@ enum exit_status {
 	STATUS_RESTART = 3, /* a blocking system call did not survive */
 	STATUS_EINTR = 4,   /* KVM_RUN was interrupted and nobody had sent a signal */
 	STATUS_EXIT = 5,    /* the guest did what it never does */
-	STATUS_UNSUPPORTED = 6, /* this machine's KVM lacks the mode */
+	STATUS_UNSUPPORTED = 6, /* this machine's KVM lacks the mode, or what a core needs */
 };
 
 /* One line to standard output, then ends the process at once. */
@@ -34,7 +35,8 @@ void die(enum exit_status status, const char *fmt, ...) PRINTF_LIKE(2, 3) NORETU
 
 /* MODE_FLAT: 32-bit protected mode without paging. */
 enum guest_mode { MODE_16, MODE_FLAT, MODE_32, MODE_PAE, MODE_LONG };
-enum guest_work { WORK_COUNT, WORK_HALT, WORK_PORT, WORK_MMIO };
+/* WORK_SPIN, of a core alone: in and out of KVM_RUN. With WORK_HALT its vCPUs stay there. */
+enum guest_work { WORK_COUNT, WORK_HALT, WORK_PORT, WORK_MMIO, WORK_SPIN };
 
 struct options {
 	unsigned cpus, vms;
@@ -43,6 +45,7 @@ struct options {
 	enum guest_mode mode;
 	enum guest_work work;
 	uint64_t ram_bytes;     /* of the first block */
+	const char *core;       /* path of a vmcore; NULL: guests of our own making */
 	bool paused;            /* until SIGUSR1 */
 	bool jailed;            /* a strict seccomp filter for each thread */
 	bool shared;            /* RAM is a memfd */
@@ -61,7 +64,7 @@ const char *mode_name(enum guest_mode mode);
 bool mode_pages(enum guest_mode mode);
 const char *work_name(enum guest_work work);
 
-#define MAX_SLOTS 4
+#define MAX_SLOTS 16
 
 struct slot {
 	uint64_t gpa, bytes;
@@ -69,7 +72,7 @@ struct slot {
 	bool readonly;
 };
 
-#define N_MSRS 8
+enum { MSR_K_GS_BASE = 7, N_MSRS };
 
 /* Everything of a vCPU that is set and compared. */
 struct vcpu_state {
@@ -105,8 +108,11 @@ struct vm {
 	struct vcpu *vcpus; /* opt->cpus of them */
 };
 
+struct core;
+
 struct vmm {
 	struct options opt;
+	struct core *core; /* of opt.core */
 	int kvm_fd;
 	size_t run_bytes; /* of struct kvm_run as mapped */
 	struct vm *vms;   /* opt.vms of them */
