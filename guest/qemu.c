@@ -12,9 +12,12 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "guest/backends.h"
+#include "guest/qemu_debug.h"
+#include "guest/qemu_keeper.h"
 #include "guest/qemu_mem.h"
 #include "guest/qemu_notes.h"
 #include "guest/qemu_regs.h"
+#include "guest/qemu_run.h"
 #include "guest/qemu_stub.h"
 #include "guest/qmp.h"
 
@@ -32,6 +35,8 @@ struct cpu {
 struct qemu {
 	char *address;
 	struct qmp *qmp;
+	struct qemu_keeper *keeper;
+	struct qemu_debt *debt; /* the keeper's */
 	char *version;
 	bool kvm;
 	int epoll_fd; /* QMP and wake_fd */
@@ -40,34 +45,18 @@ struct qemu {
 	unsigned n_cpus;
 	bool ran;           /* at the last look, while we did not hold it */
 	bool held;          /* by us: nothing moves unless somebody else lets it run */
-	char found[32];     /* the status when we came to hold it */
-	bool must_cont;     /* when we let go */
+	struct qemu_status found; /* when we came to hold it */
 	bool was_reset;     /* while held: what was read is stale */
 	struct guest_event pending;
-	struct qemu_stub stub; /* while held */
+	struct qemu_stub stub; /* while held, or armed */
+	struct qemu_debug debug;
+	bool disarmed; /* it goes on for the first time without what was set */
+	bool waited; /* for its death, since it was last stopped */
 	struct qemu_mem *mem;  /* while held */
 	struct qemu_notes notes; /* while held */
 };
 
 /* ---- run state ---- */
-
-struct status {
-	bool running;
-	char word[32]; /* "running", "paused", "inmigrate", ... */
-};
-
-static struct err *query_status(struct qemu *q, struct status *ret)
-{
-	struct json_object *o;
-	struct err *e = qmp_execute(q->qmp, "query-status", NULL, &o);
-
-	if (e)
-		return e;
-	ret->running = json_object_get_boolean(json_object_object_get(o, "running"));
-	snprintf(ret->word, sizeof(ret->word), "%s", qmp_string(o, "status"));
-	json_object_put(o);
-	return NULL;
-}
 
 /* Why it stopped, as a gdb signal; QEMU's gdbstub has them so, where it tells more than "unknown". */
 static int signal_of(const char *status)
@@ -86,53 +75,126 @@ static int signal_of(const char *status)
 	return 5;
 }
 
+/* Also after commands: events that came with the answers do not show at QMP's descriptor. */
 static void wake(struct qemu *q)
 {
 	eventfd_write(q->wake_fd, 1);
 }
 
-static void raise_stopped(struct qemu *q, const struct status *now)
+static bool is_debug_stop(const struct qemu_status *s)
 {
-	q->ran = false;
-	q->pending = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .signal = signal_of(now->word) };
+	return !strcmp(s->word, "debug");
+}
+
+static void raise(struct qemu *q, const struct guest_event *ev)
+{
+	q->pending = *ev;
 	wake(q);
+}
+
+/* What is armed in QEMU stays so when the stub goes: breakpoints would stop the guest for nobody. */
+static void note_armed(const struct guest *g)
+{
+	struct qemu *q = g->priv;
+
+	q->debt->steps = qemu_debug_steps(&q->debug);
+	q->debt->armed = g->n_breakpoints || q->debt->steps;
+}
+
+static struct err *run_on(struct guest *g)
+{
+	struct qemu *q = g->priv;
+	struct err *e;
+
+	q->debt->steps = true;
+	e = qemu_debug_go(g, &q->debug);
+	q->debt->steps = qemu_debug_steps(&q->debug);
+	q->ran = !e;
+	return e;
+}
+
+/* A stop that nobody has asked for goes on at once: of a step that another vCPU's stop has cut short. */
+static struct err *raise_stopped(struct guest *g, const struct qemu_status *now)
+{
+	struct qemu *q = g->priv;
+	struct guest_event ev = { .kind = GUEST_EVENT_STOPPED, .signal = signal_of(now->word) };
+	bool ours = q->debt->armed && is_debug_stop(now);
+	struct err *e;
+
+	q->ran = false;
+	if (ours)
+		ev.kind = GUEST_EVENT_NONE;
+	e = qemu_debug_stopped(g, &q->debug, ours, &ev);
+	if (e)
+		return e;
+	if (ev.kind == GUEST_EVENT_NONE)
+		return run_on(g);
+	raise(q, &ev);
+	return NULL;
 }
 
 static void drop(struct qemu *q)
 {
-	qemu_stub_close(q->qmp, &q->stub);
+	if (!q->debt->armed)
+		qemu_stub_close(q->qmp, &q->stub);
 	qemu_mem_close(q->mem);
 	q->mem = NULL;
 	qemu_notes_close(&q->notes);
 	q->held = false;
 }
 
-/* Somebody has run or stopped it, or it has stopped by itself. */
-static struct err *on_run_state(struct guest *g)
+/* Lets it run if it did before us. A QEMU that does not answer is owed it still. */
+static struct err *restore(struct guest *g)
 {
 	struct qemu *q = g->priv;
-	struct status now;
-	struct err *e = query_status(q, &now);
+	struct qemu_status now;
+	struct err *e = NULL;
+
+	qemu_debug_let_go(&q->debug);
+	if (q->debt->run)
+		e = q->disarmed ? qemu_run_past_stops(q->qmp, &now) : qemu_run(q->qmp, &now);
+	if (!q->debt->run || (e && err_code(e) == ERR_TIMEOUT))
+		return err_prefix(e, "cannot let the guest run");
+	q->debt->run = false;
+	if (e)
+		return err_suffix(err_prefix(e, "cannot let the guest run"), "; it stays paused until QEMU is told cont");
+	q->ran = now.running;
+	wake(q);
+	return now.running ? NULL : raise_stopped(g, &now);
+}
+
+static void lose_hold(struct guest *g)
+{
+	struct qemu *q = g->priv;
+
+	log_warn("another client of QEMU has let the guest run");
+	q->debt->run = false;
+	q->ran = true;
+	qemu_debug_let_go(&q->debug);
+	drop(q);
+	g->state = GUEST_RUNNING;
+}
+
+/* Somebody has run or stopped it, or it has stopped by itself. resumed: it ran, even if it has stopped since. */
+static struct err *on_run_state(struct guest *g, bool resumed)
+{
+	struct qemu *q = g->priv;
+	struct qemu_status now;
+	struct err *e = qemu_status_ask(q->qmp, &now);
 
 	if (e)
 		return e;
-	if (q->held && now.running) {
-		log_warn("another client of QEMU has let the guest run");
-		drop(q);
-		g->state = GUEST_RUNNING;
+	if (q->held && (resumed || now.running))
+		lose_hold(g);
+	if (!q->held && !now.running) {
+		/* QEMU may do a stop that we have given up waiting for. */
+		if (q->debt->run)
+			return restore(g);
+		if (q->ran)
+			return raise_stopped(g, &now);
 	}
-	if (!q->held && q->ran && !now.running)
-		raise_stopped(q, &now);
 	q->ran = now.running;
 	return NULL;
-}
-
-static bool is_one_of(const char *word, const char *const *words, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(word, words[i]))
-			return true;
-	return false;
 }
 
 static struct err *handle_event(struct guest *g, const char *name)
@@ -145,7 +207,10 @@ static struct err *handle_event(struct guest *g, const char *name)
 		q->was_reset = true;
 		wake(q);
 	}
-	return is_one_of(name, run_events, ARRAY_LEN(run_events)) ? on_run_state(g) : NULL;
+	for (size_t i = 0; i < ARRAY_LEN(run_events); i++)
+		if (!strcmp(name, run_events[i]))
+			return on_run_state(g, !strcmp(name, "RESUME"));
+	return NULL;
 }
 
 /* What QEMU has told by itself since the last time. */
@@ -169,19 +234,6 @@ static struct err *take_events(struct guest *g)
 	}
 }
 
-/* The events that a command of ours made. */
-static struct err *pass_over_events(struct qemu *q)
-{
-	for (;;) {
-		struct json_object *o;
-		struct err *e = qmp_next_event(q->qmp, &o);
-
-		if (e || !o)
-			return e;
-		json_object_put(o);
-	}
-}
-
 static struct err *check_held(struct guest *g)
 {
 	struct qemu *q = g->priv;
@@ -193,14 +245,18 @@ static struct err *check_held(struct guest *g)
 	return err_new(ERR_BUSY, "another client of QEMU has let the guest run; stop it first");
 }
 
-/* A QEMU that is being killed fails in many ways before it is seen to have exited. */
+/* A QEMU that is being killed fails in many ways before it is seen to have exited. Waits once a stop. */
 static struct err *explain_failure(struct guest *g, struct err *e)
 {
 	struct qemu *q = g->priv;
 	struct pollfd p = { .fd = qmp_fd(q->qmp), .events = POLLIN };
+	int wait_ms = q->waited ? 0 : DYING_MS;
 	struct err *gone;
 
-	if (!e || poll(&p, 1, DYING_MS) != 1)
+	if (!e)
+		return NULL;
+	q->waited = true;
+	if (poll(&p, 1, wait_ms) != 1)
 		return e;
 	gone = take_events(g);
 	if (!gone)
@@ -253,6 +309,16 @@ static struct err *set_blocks(struct guest *g, const struct qemu_mem *mem)
 	return e;
 }
 
+static void set_debug_vcpus(struct qemu *q)
+{
+	int *indices = xcalloc(q->n_cpus, sizeof(*indices));
+
+	for (unsigned i = 0; i < q->n_cpus; i++)
+		indices[i] = q->cpus[i].index;
+	qemu_debug_set_vcpus(&q->debug, indices, q->n_cpus);
+	free(indices);
+}
+
 /* vCPUs and memory as they are now. */
 static struct err *refresh(struct guest *g)
 {
@@ -263,9 +329,11 @@ static struct err *refresh(struct guest *g)
 		e = qemu_mem_open(q->qmp, &q->stub, !q->kvm, &q->mem);
 	if (!e)
 		e = set_blocks(g, q->mem);
-	if (!e)
-		guest_set_vcpus(g, q->n_cpus);
-	return e;
+	if (e)
+		return e;
+	guest_set_vcpus(g, q->n_cpus);
+	set_debug_vcpus(q);
+	return NULL;
 }
 
 /* ---- registers ---- */
@@ -288,6 +356,7 @@ static struct err *qemu_read_regs(struct guest *g, unsigned vcpu, struct regs *r
 		e = explain_failure(g, qemu_regs_read(q->qmp, &q->stub, vcpu, q->cpus[vcpu].index, ret));
 	if (!e)
 		qemu_notes_fill(&q->notes, q->qmp, first_ram(g), vcpu, ret);
+	wake(q);
 	return e;
 }
 
@@ -315,98 +384,225 @@ static struct err *find_order(struct guest *g)
 
 /* ---- run control ---- */
 
-static struct err *restore(struct qemu *q)
+static struct err *stop_running(struct qemu *q)
 {
-	/* A guest that was reset or paused again; in any other state it is not ours to run. */
-	static const char *const ready[] = { "paused", "prelaunch", "debug" };
-	struct status now;
-	struct err *e;
+	struct qemu_status now;
+	struct err *e = qmp_run(q->qmp, "stop", NULL);
 
-	if (!q->must_cont)
-		return NULL;
-	e = query_status(q, &now);
-	if (!e && is_one_of(now.word, ready, ARRAY_LEN(ready)))
-		e = qmp_run(q->qmp, "cont", NULL);
 	if (!e)
-		e = pass_over_events(q);
+		e = qmp_drop_events(q->qmp);
 	if (!e)
-		e = query_status(q, &now);
-	if (e)
-		return err_suffix(err_prefix(e, "cannot let the guest run"), "; it stays paused until QEMU is told cont");
-	q->ran = now.running;
-	if (!now.running)
-		raise_stopped(q, &now);
-	return NULL;
+		e = qemu_status_ask(q->qmp, &now);
+	if (e || !now.running)
+		return e;
+	q->debt->run = false;
+	return err_new(ERR_BUSY, "another client of QEMU has let the guest run at once");
+}
+
+/* QEMU counts a guest that sleeps (ACPI S3) as one that does not run; 9.0 pauses it all the same. */
+static bool would_run(const struct qemu *q, const struct qemu_status *s)
+{
+	static const char *const lively[] = { "running", "suspended" };
+
+	return qemu_status_is(s, lively, ARRAY_LEN(lively)) || (q->debt->armed && is_debug_stop(s));
 }
 
 /* Finds out whether it runs, and pauses it if it does. */
 static struct err *pause_guest(struct guest *g)
 {
-	/* QEMU counts a guest that sleeps (ACPI S3) as one that does not run; 9.0 pauses it all the same. */
-	static const char *const lively[] = { "running", "suspended" };
 	struct qemu *q = g->priv;
-	struct status now;
-	struct err *e = query_status(q, &now);
+	struct err *e = qmp_drop_events(q->qmp);
 
+	if (!e)
+		e = qemu_status_ask(q->qmp, &q->found);
 	if (e)
 		return e;
-	strcpy(q->found, now.word);
-	q->must_cont = is_one_of(now.word, lively, ARRAY_LEN(lively));
-	g->was_paused = !q->must_cont;
-	if (now.running)
-		e = qmp_run(q->qmp, "stop", NULL);
-	return e ? e : pass_over_events(q);
+	if (would_run(q, &q->found))
+		q->debt->run = true;
+	g->was_paused = !q->debt->run;
+	return q->found.running ? stop_running(q) : NULL;
+}
+
+/* One that is kept while breakpoints are set has to tell of the vCPUs that there are now. */
+static struct err *need_stub(struct guest *g)
+{
+	struct qemu *q = g->priv;
+
+	/* QEMU closes it without a word. */
+	if (q->stub.stub && stub_is_closed(q->stub.stub))
+		qemu_stub_leave(&q->stub);
+	if (q->stub.stub && stub_vcpus(q->stub.stub) == q->n_cpus)
+		return NULL;
+	qemu_stub_close(q->qmp, &q->stub);
+	qemu_stub_open(q->qmp, g->arch, q->n_cpus, q->debt, &q->stub);
+	return g->n_breakpoints && q->stub.stub ? qemu_debug_set_again(g, &q->debug) : NULL;
+}
+
+/* It stands still: what it is now. */
+static struct err *look_at_stopped(struct guest *g)
+{
+	struct qemu *q = g->priv;
+	struct guest_event unused;
+	struct err *e = qemu_debug_stopped(g, &q->debug, false, &unused);
+
+	if (!e)
+		e = refresh(g);
+	if (!e)
+		e = need_stub(g);
+	if (!e)
+		e = find_order(g);
+	wake(q);
+	return e;
 }
 
 static struct err *qemu_stop(struct guest *g)
 {
 	struct qemu *q = g->priv;
-	struct err *e = pause_guest(g);
+	struct err *e;
 
-	if (e)
+	q->pending.kind = GUEST_EVENT_NONE;
+	q->waited = false;
+	if (q->held)
+		return check_held(g);
+	e = pause_guest(g);
+	if (e) {
+		err_destroy(restore(g));
 		return explain_failure(g, e);
+	}
 	q->held = true;
 	q->was_reset = false;
-	q->pending.kind = GUEST_EVENT_NONE;
-	e = refresh(g);
-	if (!e)
-		qemu_stub_open(q->qmp, g->arch, q->n_cpus, &q->stub);
-	if (!e)
-		e = find_order(g);
+	e = look_at_stopped(g);
 	if (!e)
 		return NULL;
 	drop(q);
-	err_destroy(restore(q));
+	err_destroy(restore(g));
 	return explain_failure(g, e);
 }
 
-static struct err *qemu_resume(struct guest *g)
+/* Nothing is set in it, or it is its owner who lets it run. */
+static struct err *resume_plainly(struct guest *g)
+{
+	struct qemu *q = g->priv;
+	struct err *e = g->n_breakpoints ? NULL : qemu_debug_end_steps(&q->debug);
+
+	if (e)
+		return e;
+	q->disarmed = q->debt->armed && !g->n_breakpoints;
+	note_armed(g);
+	e = restore(g);
+	q->disarmed = false;
+	if (!e)
+		drop(q);
+	return e;
+}
+
+static struct err *run_debugged(struct guest *g, const enum run_action *actions)
+{
+	struct qemu *q = g->priv;
+	struct guest_event ev = { .kind = GUEST_EVENT_NONE };
+	struct err *e;
+
+	q->debt->armed = q->debt->steps = true;
+	qemu_notes_close(&q->notes);
+	e = need_stub(g);
+	if (!e)
+		e = qemu_debug_prepare(g, &q->debug, actions, &ev);
+	if (e)
+		return e;
+	if (ev.kind != GUEST_EVENT_NONE) {
+		raise(q, &ev);
+		return NULL;
+	}
+	e = run_on(g);
+	if (e)
+		return e;
+	q->debt->run = false;
+	drop(q);
+	wake(q);
+	return NULL;
+}
+
+static struct err *qemu_run_guest(struct guest *g, const enum run_action *actions)
 {
 	struct qemu *q = g->priv;
 	struct err *e = take_events(g);
 
 	if (e || !q->held)
 		return e;
-	e = restore(q);
+	if (actions && !q->debt->run)
+		return err_new(ERR_UNSUPPORTED, "the guest was not running when it was attached to (%s): its owner may let it "
+						"run, with QEMU's cont", q->found.word);
+	if (actions || (g->n_breakpoints && q->debt->run))
+		e = run_debugged(g, actions);
+	else
+		e = resume_plainly(g);
+	return explain_failure(g, e);
+}
+
+static struct err *qemu_resume(struct guest *g)
+{
+	return qemu_run_guest(g, NULL);
+}
+
+static struct err *qemu_set_breakpoint(struct guest *g, unsigned vcpu, const struct breakpoint *b)
+{
+	struct qemu *q = g->priv;
+	struct err *e = check_held(g);
+
 	if (e)
-		return explain_failure(g, e);
+		return e;
+	q->debt->armed = true;
+	e = need_stub(g);
+	if (!e)
+		e = qemu_debug_set(g, &q->debug, vcpu, b);
+	if (e)
+		note_armed(g);
+	return explain_failure(g, e);
+}
+
+static struct err *qemu_clear_breakpoint(struct guest *g, const struct breakpoint *b)
+{
+	struct qemu *q = g->priv;
+	struct err *e = check_held(g);
+
+	if (!e)
+		e = need_stub(g);
+	return explain_failure(g, e ? e : qemu_debug_clear(&q->debug, b));
+}
+
+/* Lets go of the guest; what QEMU does not do now is left to the keeper. */
+static void leave(struct guest *g)
+{
+	struct qemu *q = g->priv;
+	struct err *e = NULL;
+	pid_t keeper;
+
+	qmp_set_timeout(q->qmp, CLOSE_MS);
+	if (g->state == GUEST_GONE)
+		*q->debt = (struct qemu_debt){ 0 };
+	else if (q->held)
+		e = qemu_resume(g);
+	else if (!q->debt->armed)
+		e = restore(g);
 	drop(q);
-	return NULL;
+	qemu_stub_leave(&q->stub);
+	if (e && err_code(e) == ERR_GONE)
+		*q->debt = (struct qemu_debt){ 0 };
+	keeper = qemu_keeper_end(q->keeper);
+	if (keeper)
+		e = err_suffix(e, "; process %d stays, and does it as soon as QEMU answers", keeper);
+	if (e && err_code(e) != ERR_GONE)
+		log_warn("%s", err_text(e));
+	err_destroy(e);
 }
 
 static void qemu_close(struct guest *g)
 {
 	struct qemu *q = g->priv;
-	struct err *e = NULL;
 
-	if (q->held && g->state != GUEST_GONE) {
-		qmp_set_timeout(q->qmp, CLOSE_MS);
-		e = qemu_resume(g);
-	}
-	if (e && err_code(e) != ERR_GONE)
-		log_warn("%s", err_text(e));
-	err_destroy(e);
-	drop(q);
+	if (q->keeper)
+		leave(g);
+	qemu_debug_deinit(&q->debug);
 	qmp_close(q->qmp);
 	if (q->epoll_fd >= 0)
 		close(q->epoll_fd);
@@ -448,6 +644,8 @@ static struct err *qemu_poll(struct guest *g, struct guest_event *ret)
 	q->was_reset = false;
 	*ret = q->pending;
 	q->pending.kind = GUEST_EVENT_NONE;
+	if (ret->kind == GUEST_EVENT_STOPPED && ret->cause == STOP_BREAKPOINT)
+		qemu_debug_told(&q->debug, ret->vcpu);
 	return NULL;
 }
 
@@ -515,7 +713,7 @@ static void qemu_describe(struct guest *g, struct buf *out)
 			 "ptrace could, too: --attach %d\n", pid);
 	if (!q->held)
 		return;
-	buf_addf(out, "its status was: %s\n", q->found);
+	buf_addf(out, "its status was: %s\n", q->found.word);
 	describe_registers(q, out);
 	qemu_mem_describe(q->mem, out);
 }
@@ -538,6 +736,9 @@ static const struct guest_ops qemu_ops = {
 	.next_data = qemu_next_data,
 	.read_regs = qemu_read_regs,
 	.write_regs = qemu_write_regs,
+	.run = qemu_run_guest,
+	.set_breakpoint = qemu_set_breakpoint,
+	.clear_breakpoint = qemu_clear_breakpoint,
 	.poll_fd = qemu_poll_fd,
 	.poll = qemu_poll,
 	.describe_vcpu = qemu_describe_vcpu,
@@ -611,8 +812,8 @@ static struct err *watch_all(struct qemu *q)
 static struct err *look(struct guest *g)
 {
 	struct qemu *q = g->priv;
-	struct status now;
-	struct err *e = query_status(q, &now);
+	struct qemu_status now;
+	struct err *e = qemu_status_ask(q->qmp, &now);
 
 	if (!e)
 		e = refresh(g);
@@ -634,10 +835,17 @@ struct err *guest_open_qemu(const char *qmp, struct guest **ret)
 	g = guest_create(&qemu_ops, NULL, q);
 	e = qmp_connect(qmp, &q->qmp);
 	if (!e)
+		e = qemu_keeper_start(q->qmp, &q->keeper);
+	if (!e) {
+		q->debt = qemu_keeper_debt(q->keeper);
 		e = find_arch(q, &arch);
+	}
 	g->arch = arch;
 	if (!e)
 		e = ask_version(q);
+	q->debug.qmp = q->qmp;
+	q->debug.stub = &q->stub;
+	q->debug.kvm = q->kvm;
 	if (!e)
 		e = watch_all(q);
 	if (!e)

@@ -14,8 +14,10 @@
 #include "base/log.h"
 #include "guest/vmm_mem.h"
 
-/* What one xp prints; and what a file must have in common with the guest to be its memory. */
+/* What one xp prints. */
 #define XP_BYTES 512u
+/* As many of them, evenly spread, must a file have in common with the guest to be its memory. */
+#define FILE_SAMPLES 16u
 
 enum way {
 	BY_QEMU, /* its gdbstub, or its monitor where it has none for us */
@@ -188,26 +190,30 @@ static int open_backend_file(struct qmp *q, const char *id)
 	return fd;
 }
 
-/* The file may be another one of the same name: its first and last bytes are compared with QEMU's. */
+static bool is_same_at(const struct qemu_mem *m, const struct qemu_region *r, const struct place *p, uint64_t offset,
+		       size_t bytes)
+{
+	uint8_t file[XP_BYTES], guest[XP_BYTES];
+	struct err *e = read_xp(m->qmp, r->gpa + offset, guest, bytes);
+	bool same = !e && pread(p->fd, file, bytes, (off_t)(p->file_offset + offset)) == (ssize_t)bytes &&
+		    !memcmp(file, guest, bytes);
+
+	err_destroy(e);
+	return same;
+}
+
+/* The file may be another one of the same name. */
 static bool is_memory_of(const struct qemu_mem *m, const struct qemu_region *r, const struct place *p)
 {
 	size_t bytes = (size_t)MIN(r->bytes, XP_BYTES);
-	const uint64_t places[] = { 0, r->bytes - bytes };
-	uint8_t file[XP_BYTES], guest[XP_BYTES];
 	struct stat st;
 
 	if (fstat(p->fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < r->bytes ||
 	    p->file_offset > (uint64_t)st.st_size - r->bytes)
 		return false;
-	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-		struct err *e = read_xp(m->qmp, r->gpa + places[i], guest, bytes);
-		bool same = !e && pread(p->fd, file, bytes, (off_t)(p->file_offset + places[i])) == (ssize_t)bytes &&
-			    !memcmp(file, guest, bytes);
-
-		err_destroy(e);
-		if (!same)
+	for (unsigned i = 0; i < FILE_SAMPLES; i++)
+		if (!is_same_at(m, r, p, (r->bytes - bytes) / (FILE_SAMPLES - 1) * i, bytes))
 			return false;
-	}
 	return true;
 }
 
@@ -265,7 +271,7 @@ static struct err *choose_ways(struct qemu_mem *m)
 	m->why = xstrdup(err_text(e));
 	log_debug("no process memory: %s", m->why);
 	err_destroy(e);
-	e = use_files(m);
+	e = qmp_is_local(m->qmp) ? use_files(m) : NULL;
 	if (!e || err_code(e) != ERR_UNSUPPORTED)
 		return e;
 	err_destroy(e);

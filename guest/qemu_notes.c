@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "guest/backends.h"
+#include "guest/qemu_regs.h"
 
 #define FD_NAME "vmgdbserver-notes"
 
@@ -92,7 +93,7 @@ static void copy_wanted(struct regs *ret, const struct regs *from)
 	for (unsigned r = 0; r < ret->arch->n_regs; r++) {
 		uint64_t value;
 
-		if (!is_wanted(ret, r))
+		if (!is_wanted(ret, r) && !qemu_regs_is_low_half(ret, from, r))
 			continue;
 		if (regs_bytes(from, r) && from->order == ret->order)
 			regs_set_bytes(ret, r, regs_bytes(from, r));

@@ -20,7 +20,7 @@ struct qemu_notes {
 /*
  * Sets in ret what is unknown and stands in a note that is not for the general
  * registers, whose other fields QEMU fills with zeros. Asks QEMU only if there
- * is any. ram_gpa: a page that QEMU dumps. The guest must stand still.
+ * is any; then also completes what is known by its low half. ram_gpa: a page that QEMU dumps. The guest must stand still.
  */
 void qemu_notes_fill(struct qemu_notes *n, struct qmp *q, uint64_t ram_gpa, unsigned vcpu, struct regs *ret);
 void qemu_notes_close(struct qemu_notes *n);

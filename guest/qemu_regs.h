@@ -17,6 +17,12 @@ struct err *qemu_regs_by_monitor(struct qmp *q, int index, struct regs *ret) MUS
 /* By the gdbstub, and by the monitor what that lacks; by the monitor alone where there is no stub. */
 struct err *qemu_regs_read(struct qmp *q, struct qemu_stub *s, unsigned vcpu, int index, struct regs *ret) MUST_CHECK;
 
+/*
+ * Has half of a register of 64 bits only the low ones that whole has? QEMU cuts some
+ * of x86's for a vCPU in 32-bit code.
+ */
+bool qemu_regs_is_low_half(const struct regs *half, const struct regs *whole, unsigned reg);
+
 /* ERR_UNSUPPORTED where there is no stub, or it does not take one of those for which changed[] is true. */
 struct err *qemu_regs_write(struct qemu_stub *s, unsigned vcpu, const struct regs *from, const bool *changed) MUST_CHECK;
 

@@ -12,12 +12,18 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "guest/proc.h"
+#include "guest/qemu_keeper.h"
 
 /* QEMU's name of its stub's chardev; ours has it too, so that others see it. */
 #define CHARDEV "gdb"
 #define FD_NAME "vmgdbserver-gdb"
 /* Of the private directory; tells a stub of ours that outlived us from an owner's. */
 #define DIR_PREFIX "vmgdbserver-"
+/* Of a stop that has been answered by QMP. */
+#define STOP_MS 1000u
+#define LEFT_TRIES 50u
+#define LEFT_WAIT_US 20000u
 
 /* ---- what QEMU says of its stub ---- */
 
@@ -42,19 +48,51 @@ static void read_filename(const char *filename, struct found *ret)
 	ret->place = end ? xstrndup(filename, (size_t)(end - filename)) : xstrdup(filename);
 }
 
+static void find_label(const struct json_object *list, const char *label, struct found *ret)
+{
+	for (size_t i = 0; !ret->exists && i < qmp_array_len(list); i++) {
+		struct json_object *dev = json_object_array_get_idx(list, i);
+
+		if (!strcmp(qmp_string(dev, "label"), label))
+			read_filename(qmp_string(dev, "filename"), ret);
+	}
+}
+
+/* What is behind the last -gdb of QEMU's command line, if it names a chardev; else NULL. Caller frees it. */
+static char *read_option(pid_t pid)
+{
+	static const char prefix[] = "chardev:";
+	struct buf text = { 0 };
+	struct err *e = proc_read(&text, "/proc/%d/cmdline", pid);
+	const char *option = "", *label = NULL;
+	char *ret;
+
+	for (size_t at = 0; !e && at < text.len; at += strlen(text.data + at) + 1) {
+		const char *word = text.data + at;
+
+		if (!strcmp(option, "-gdb") || !strcmp(option, "--gdb"))
+			label = strncmp(word, prefix, strlen(prefix)) ? NULL : word + strlen(prefix);
+		option = word;
+	}
+	err_destroy(e);
+	ret = label ? xstrdup(label) : NULL;
+	buf_deinit(&text);
+	return ret;
+}
+
 static struct err *find(struct qmp *q, struct found *ret)
 {
 	struct json_object *list;
 	struct err *e = qmp_execute(q, "query-chardev", NULL, &list);
+	char *option;
 
 	if (e)
 		return e;
-	for (size_t i = 0; !ret->exists && i < qmp_array_len(list); i++) {
-		struct json_object *dev = json_object_array_get_idx(list, i);
-
-		if (!strcmp(qmp_string(dev, "label"), CHARDEV))
-			read_filename(qmp_string(dev, "filename"), ret);
-	}
+	find_label(list, CHARDEV, ret);
+	option = qmp_pid(q) ? read_option(qmp_pid(q)) : NULL;
+	if (option)
+		find_label(list, option, ret);
+	free(option);
 	json_object_put(list);
 	return NULL;
 }
@@ -77,19 +115,6 @@ static struct err *gdbserver(struct qmp *q, const char *device, const char *succ
 	return e;
 }
 
-static void end_ours(struct qmp *q, const char *place)
-{
-	struct found now = { 0 };
-	struct err *e = find(q, &now);
-
-	if (!e && now.exists && !strcmp(now.place, place))
-		e = gdbserver(q, "none", "Disabled");
-	if (e)
-		log_debug("%s", err_text(e));
-	err_destroy(e);
-	free(now.place);
-}
-
 /* ---- starting one ---- */
 
 struct listener {
@@ -98,12 +123,29 @@ struct listener {
 	int fd;
 };
 
+/* The path in the place of a stub of ours; NULL: it is another's, or at a port. */
+static const char *own_path(const char *place)
+{
+	static const char prefix[] = "unix:/tmp/" DIR_PREFIX;
+
+	return strncmp(place, prefix, strlen(prefix)) ? NULL : place + strlen("unix:");
+}
+
+/* "/tmp/vmgdbserver-XXXXXX/gdb": of its listener, which needs it until we have connected. */
+static void remove_name(const char *path)
+{
+	char *dir = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+
+	unlink(path);
+	rmdir(dir);
+	free(dir);
+}
+
 static void listener_close(struct listener *l)
 {
 	if (l->fd >= 0)
 		close(l->fd);
-	unlink(l->path);
-	rmdir(l->dir);
+	remove_name(l->path);
 }
 
 /* A socket that nobody but this user reaches, wherever QEMU runs and whoever it is. */
@@ -147,7 +189,77 @@ static struct json_object *chardev_arguments(void)
 	return o;
 }
 
-/* Tries to undo a step; that it fails as well tells nothing more. */
+static struct err *give_listener(struct qmp *q, int fd)
+{
+	struct err *e = qmp_send_fd(q, FD_NAME, fd);
+
+	if (e)
+		return e;
+	e = qmp_run(q, "chardev-add", chardev_arguments());
+	return e ? e : gdbserver(q, "chardev:" CHARDEV, "Waiting for gdb");
+}
+
+static void set_place(struct qemu_stub *s, const char *place)
+{
+	free(s->place);
+	s->place = xstrdup(place);
+	s->ours = true;
+	snprintf(s->debt->stub, sizeof(s->debt->stub), "%s", place);
+}
+
+/* Whoever reaches QMP's own TCP port of this machine can do no more by this one. */
+static struct err *start_on_loopback(struct qmp *q, struct qemu_stub *s)
+{
+	struct found now = { 0 };
+	struct err *e;
+
+	if (!qmp_is_local(q))
+		return err_new(ERR_UNSUPPORTED, "no gdbstub runs, and none is started that other machines could reach; "
+						"its owner may: gdbserver tcp:ADDRESS:PORT");
+	set_place(s, "tcp:127.0.0.1:");
+	e = gdbserver(q, "tcp:127.0.0.1:0", "Waiting for gdb");
+	if (!e)
+		e = find(q, &now);
+	if (!e && now.exists)
+		set_place(s, now.place);
+	free(now.place);
+	return e ? e : stub_connect(s->place, &s->stub);
+}
+
+static struct err *start(struct qmp *q, struct qemu_stub *s)
+{
+	struct listener l;
+	char place[sizeof("unix:") + sizeof(l.path)];
+	struct err *e;
+
+	if (qmp_host(q))
+		return start_on_loopback(q, s);
+	e = listener_open(&l);
+	if (e)
+		return e;
+	snprintf(place, sizeof(place), "unix:%s", l.path);
+	set_place(s, place);
+	e = give_listener(q, l.fd);
+	if (!e)
+		e = stub_connect(place, &s->stub);
+	listener_close(&l);
+	return e;
+}
+
+/* ---- ending it ---- */
+
+static struct err *find_at(struct qmp *q, const char *place, bool *ret)
+{
+	struct found now = { 0 };
+	struct err *e = find(q, &now);
+
+	if (!e)
+		*ret = now.exists && !strncmp(now.place, place, strlen(place));
+	free(now.place);
+	return e;
+}
+
+/* Undoes a step of starting one, if it was made. */
 static void undo(struct qmp *q, const char *command, const char *key, const char *value)
 {
 	struct json_object *arguments = json_object_new_object();
@@ -156,73 +268,33 @@ static void undo(struct qmp *q, const char *command, const char *key, const char
 	err_destroy(qmp_run(q, command, arguments));
 }
 
-static struct err *give_listener(struct qmp *q, int fd)
+struct err *qemu_stub_end(struct qmp *q, const char *place)
 {
-	struct err *e = qmp_send_fd(q, FD_NAME, fd);
+	bool there = false;
+	struct err *e = find_at(q, place, &there);
 
-	if (e)
-		return e;
-	e = qmp_run(q, "chardev-add", chardev_arguments());
-	if (e) {
+	if (own_path(place))
+		remove_name(own_path(place));
+	if (!e && !there)
 		undo(q, "closefd", "fdname", FD_NAME);
+	if (e || !there)
 		return e;
-	}
-	e = gdbserver(q, "chardev:" CHARDEV, "Waiting for gdb");
-	if (e)
-		undo(q, "chardev-remove", "id", CHARDEV);
-	return e;
-}
-
-/* Whoever reaches QMP's own TCP port of this machine can do no more by this one. */
-static struct err *start_on_loopback(struct qmp *q, struct qemu_stub *s)
-{
-	bool v6 = !strcmp(qmp_host(q), "::1");
-	struct found now = { 0 };
-	struct err *e;
-
-	if (!v6 && strncmp(qmp_host(q), "127.", 4))
-		return err_new(ERR_UNSUPPORTED, "no gdbstub runs, and none is started that other machines could reach; "
-						"its owner may: gdbserver tcp:ADDRESS:PORT");
-	e = gdbserver(q, v6 ? "tcp:[::1]:0" : "tcp:127.0.0.1:0", "Waiting for gdb");
+	e = gdbserver(q, "none", "Disabled");
 	if (!e)
-		e = find(q, &now);
-	if (e)
-		return e;
-	s->ours = true;
-	s->place = now.place ? now.place : xstrdup("");
-	return stub_connect(s->place, &s->stub);
-}
-
-static struct err *start(struct qmp *q, struct qemu_stub *s)
-{
-	struct listener l;
-	struct buf place = { 0 };
-	struct err *e;
-
-	if (qmp_host(q))
-		return start_on_loopback(q, s);
-	e = listener_open(&l);
-	if (e)
-		return e;
-	e = give_listener(q, l.fd);
-	if (!e) {
-		buf_addf(&place, "unix:%s", l.path);
-		s->ours = true;
-		s->place = buf_take(&place);
-		e = stub_connect(s->place, &s->stub);
-	}
-	listener_close(&l);
+		e = find_at(q, place, &there);
+	if (!e && there)
+		undo(q, "chardev-remove", "id", CHARDEV);
 	return e;
 }
 
 /* ---- the owner's ---- */
 
-/* One of ours whose process was killed: its socket has no name any more, so nobody can connect. */
+/* One of ours whose processes were killed: its socket has no name any more, so nobody can connect. */
 static bool is_orphan(const char *place)
 {
-	const char prefix[] = "unix:/tmp/" DIR_PREFIX;
+	const char *path = own_path(place);
 
-	return !strncmp(place, prefix, strlen(prefix)) && access(place + strlen("unix:"), F_OK) && errno == ENOENT;
+	return path && access(path, F_OK) && errno == ENOENT;
 }
 
 /* A path is QEMU's, which may have another root and another working directory. */
@@ -285,7 +357,7 @@ static struct err *open_stub(struct qmp *q, struct qemu_stub *s)
 	if (e)
 		return e;
 	if (now.exists && now.free && is_orphan(now.place)) {
-		end_ours(q, now.place);
+		err_destroy(qemu_stub_end(q, now.place));
 		now.exists = false;
 	}
 	if (!now.exists) {
@@ -320,9 +392,10 @@ static void say_why(struct qemu_stub *s, struct err *e)
 	err_destroy(e);
 }
 
-void qemu_stub_open(struct qmp *q, const struct arch *arch, unsigned n_vcpus, struct qemu_stub *ret)
+void qemu_stub_open(struct qmp *q, const struct arch *arch, unsigned n_vcpus, struct qemu_debt *debt,
+		    struct qemu_stub *ret)
 {
-	struct qemu_stub s = { 0 };
+	struct qemu_stub s = { .debt = debt };
 	struct err *e = open_stub(q, &s);
 
 	if (!e)
@@ -336,13 +409,83 @@ void qemu_stub_open(struct qmp *q, const struct arch *arch, unsigned n_vcpus, st
 
 void qemu_stub_close(struct qmp *q, struct qemu_stub *s)
 {
+	struct err *e = NULL;
+
 	disconnect(s);
-	if (s->ours)
-		end_ours(q, s->place);
+	if (s->ours) {
+		e = qemu_stub_end(q, s->place);
+		if (!e)
+			*s->debt->stub = '\0';
+	}
+	if (e)
+		log_debug("%s", err_text(e));
+	err_destroy(e);
+	qemu_stub_leave(s);
+}
+
+void qemu_stub_leave(struct qemu_stub *s)
+{
+	disconnect(s);
 	free(s->place);
 	free(s->why);
 	*s = (struct qemu_stub){ 0 };
 }
+
+/* ---- what was left in it ---- */
+
+/* That it is over is seen by the stop reply, which names the chosen vCPU or one that has stopped by itself. */
+struct err *qemu_stub_end_step(struct qmp *q, struct qemu_stub *s, unsigned vcpu)
+{
+	struct guest_event ev = { .kind = GUEST_EVENT_NONE };
+	struct err *e = NULL;
+
+	for (unsigned tries = 0; !e && tries <= stub_vcpus(s->stub); tries++) {
+		e = stub_choose(s->stub, vcpu);
+		if (!e)
+			e = qmp_run(q, "cont", NULL);
+		if (!e)
+			e = qmp_run(q, "stop", NULL);
+		if (!e)
+			e = stub_wait(s->stub, STOP_MS, &ev);
+		if (!e)
+			e = qmp_drop_events(q);
+		if (ev.kind == GUEST_EVENT_STOPPED && ev.vcpu == vcpu)
+			break;
+	}
+	return e;
+}
+
+/* QEMU may not have seen yet that the client has gone. */
+static struct err *open_left(struct qmp *q, struct qemu_stub *s)
+{
+	struct err *e = open_stub(q, s);
+
+	for (unsigned i = 0; e && err_code(e) == ERR_BUSY && i < LEFT_TRIES; i++) {
+		struct qemu_debt *debt = s->debt;
+
+		err_destroy(e);
+		qemu_stub_leave(s);
+		s->debt = debt;
+		usleep(LEFT_WAIT_US);
+		e = open_stub(q, s);
+	}
+	return e;
+}
+
+struct err *qemu_stub_disarm(struct qmp *q, struct qemu_debt *debt, bool steps)
+{
+	struct qemu_stub s = { .debt = debt };
+	struct err *e = open_left(q, &s);
+
+	if (!e)
+		e = stub_clear_breakpoints(s.stub);
+	for (unsigned i = 0; !e && steps && i < stub_vcpus(s.stub); i++)
+		e = qemu_stub_end_step(q, &s, i);
+	qemu_stub_close(q, &s);
+	return e;
+}
+
+/* ---- its loss ---- */
 
 struct err *qemu_stub_check(struct qemu_stub *s, struct err *e)
 {

@@ -2,6 +2,7 @@
 #include "guest/qmp.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "guest/peer.h"
+#include "guest/step.h"
 
 #define GREETING_MS 5000u
 #define COMMAND_MS 20000u
@@ -23,6 +25,8 @@
 #define MAX_DEPTH 64
 /* Events that nobody has asked for are dropped from the oldest on. */
 #define MAX_EVENTS 1024u
+/* Above every one that the original has used. */
+#define TAKEN_OVER_ID (1ll << 32)
 
 struct qmp {
 	int fd;
@@ -31,6 +35,8 @@ struct qmp {
 	pid_t pid;
 	unsigned timeout_ms;
 	bool hung; /* nothing has come since a time-out */
+	bool taken_over;
+	bool lost; /* what comes may begin inside of a message */
 	struct json_tokener *tokener;
 	struct buf in;        /* what the tokener has not seen */
 	size_t message_bytes; /* seen of the message that is not whole yet */
@@ -80,6 +86,19 @@ static struct err *not_qmp(const struct qmp *q, const char *why)
 		       why);
 }
 
+/* QEMU begins a line with a brace for a message and, however it is set out, for nothing inside of one. */
+static bool find_message(struct qmp *q)
+{
+	const char *at;
+
+	if (!q->lost)
+		return true;
+	at = memmem(q->in.data, q->in.len, "\n{", 2);
+	buf_drop(&q->in, at ? (size_t)(at - q->in.data) + 1 : q->in.len - 1);
+	q->lost = !at;
+	return at;
+}
+
 /* The next whole message of what has been received; NULL: there is none. Caller ends it. */
 static struct err *take_message(struct qmp *q, struct json_object **ret)
 {
@@ -87,7 +106,7 @@ static struct err *take_message(struct qmp *q, struct json_object **ret)
 	struct json_object *o;
 
 	*ret = NULL;
-	if (!q->in.len)
+	if (!q->in.len || !find_message(q))
 		return NULL;
 	o = json_tokener_parse_ex(q->tokener, q->in.data, (int)q->in.len);
 	problem = json_tokener_get_error(q->tokener);
@@ -165,7 +184,10 @@ static struct err *send_first(struct qmp *q, char first, int fd)
 			      .msg_controllen = sizeof(control.bytes) };
 
 	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	return sendmsg(q->fd, &msg, MSG_NOSIGNAL) == 1 ? NULL : err_sys(errno, "cannot pass a descriptor");
+	if (sendmsg(q->fd, &msg, MSG_NOSIGNAL) != 1)
+		return err_sys(errno, "cannot pass a descriptor");
+	step_point("front", "descriptor");
+	return NULL;
 }
 
 /* fd -1: none goes with it. */
@@ -176,17 +198,18 @@ static struct err *send_text(struct qmp *q, const char *text, int fd)
 
 	if (!e)
 		e = peer_send(q->fd, text, strlen(text), deadline);
+	step_point("front", "command");
 	return explain(q, e);
 }
 
 /* ---- commands ---- */
 
-/* An answer without an id is QEMU's word on something that it could not parse. */
-static bool is_answer_to(const struct json_object *o, int64_t id)
+/* An answer without an id is QEMU's word on something that it could not parse: to us, if nobody else has sent it. */
+static bool is_answer_to(const struct qmp *q, const struct json_object *o, int64_t id)
 {
 	struct json_object *value;
 
-	return !json_object_object_get_ex(o, "id", &value) || json_object_get_int64(value) == id;
+	return json_object_object_get_ex(o, "id", &value) ? json_object_get_int64(value) == id : !q->taken_over;
 }
 
 static struct err *read_answer(struct qmp *q, const char *command, struct json_object *o, struct json_object **ret)
@@ -217,12 +240,13 @@ static struct err *wait_answer_to(struct qmp *q, const char *command, int64_t id
 	buf_addf(&what, "answer to %s", command);
 	do {
 		e = wait_answer(q, buf_str(&what), patience_ms(q), &o);
-		if (e || is_answer_to(o, id))
+		if (e || is_answer_to(q, o, id))
 			break;
 		/* What comes too late for a command that was given up. */
 		json_object_put(o);
 	} while (true);
 	buf_deinit(&what);
+	step_point("front", "answer");
 	if (e)
 		return e;
 	e = read_answer(q, command, o, ret);
@@ -331,6 +355,18 @@ struct err *qmp_next_event(struct qmp *q, struct json_object **ret)
 	return NULL;
 }
 
+struct err *qmp_drop_events(struct qmp *q)
+{
+	for (;;) {
+		struct json_object *o;
+		struct err *e = qmp_next_event(q, &o);
+
+		if (e || !o)
+			return e;
+		json_object_put(o);
+	}
+}
+
 /* ---- all of it ---- */
 
 static struct err *negotiate(struct qmp *q)
@@ -369,6 +405,15 @@ struct err *qmp_connect(const char *address, struct qmp **ret)
 	return NULL;
 }
 
+/* QEMU parses what follows an impossible byte afresh, and answers it at once: from that on lines are whole. */
+struct err *qmp_take_over(struct qmp *q)
+{
+	q->lost = q->taken_over = true;
+	q->timeout_ms = UINT_MAX;
+	q->last_id = TAKEN_OVER_ID;
+	return send_text(q, "\xff\n", -1);
+}
+
 void qmp_close(struct qmp *q)
 {
 	if (!q)
@@ -397,6 +442,11 @@ pid_t qmp_pid(const struct qmp *q)
 const char *qmp_host(const struct qmp *q)
 {
 	return q->host;
+}
+
+bool qmp_is_local(const struct qmp *q)
+{
+	return !q->host || !strcmp(q->host, "::1") || !strncmp(q->host, "127.", 4);
 }
 
 void qmp_set_timeout(struct qmp *q, unsigned ms)

@@ -3,6 +3,7 @@
 #define GUEST_QMP_H
 
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -18,12 +19,21 @@ struct qmp;
 struct err *qmp_connect(const char *address, struct qmp **ret) MUST_CHECK;
 void qmp_close(struct qmp *q); /* takes NULL */
 
+/*
+ * For a copy of q in a forked process, when the original has ended: goes on with its
+ * connection, whatever was being said on it. From then on commands wait for as long
+ * as it takes.
+ */
+struct err *qmp_take_over(struct qmp *q) MUST_CHECK;
+
 /* Readable when an event may be there, or the end. */
 int qmp_fd(const struct qmp *q);
 /* Of the process at the other end (SO_PEERCRED); 0 when it cannot be known (TCP). */
 pid_t qmp_pid(const struct qmp *q);
 /* The numeric address at the other end of a TCP connection; NULL for a unix socket. Borrowed. */
 const char *qmp_host(const struct qmp *q);
+/* By a unix socket, or an address that means this machine to it: what it says of files may be true here. */
+bool qmp_is_local(const struct qmp *q);
 /* Of commands from now on; it is 20 s at first. After a time-out it is 1 s until QEMU says something. */
 void qmp_set_timeout(struct qmp *q, unsigned ms);
 
@@ -45,6 +55,9 @@ struct err *qmp_hmp(struct qmp *q, int vcpu, const char *line, char **ret) MUST_
 
 /* The next event that has come, without waiting: its object, which the caller ends; NULL: none. */
 struct err *qmp_next_event(struct qmp *q, struct json_object **ret) MUST_CHECK;
+
+/* Forgets those that have come, for who asks then for what they told. */
+struct err *qmp_drop_events(struct qmp *q) MUST_CHECK;
 
 /* For answers, which may be anything: 0 for what is no array, "" for what has no such string. */
 size_t qmp_array_len(const struct json_object *o);

@@ -3,8 +3,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/cursor.h"
@@ -197,6 +199,13 @@ int stub_fd(const struct stub *s)
 	return stub_link_fd(s->link);
 }
 
+bool stub_is_closed(const struct stub *s)
+{
+	char byte;
+
+	return recv(stub_fd(s), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 unsigned stub_vcpus(const struct stub *s)
 {
 	return (unsigned)s->n_threads;
@@ -215,7 +224,28 @@ static bool find_thread(const struct stub *s, const struct cursor *id, unsigned 
 	return false;
 }
 
-/* "T05thread:01;", "S05", "W00" */
+/* "watch:ADDR" and its like; QEMU itself says only those for data. */
+static void read_reason(struct cursor pair, struct guest_event *ret)
+{
+	static const struct {
+		const char *key;
+		enum breakpoint_kind kind;
+	} reasons[] = {
+		{ "watch:", WATCHPOINT_WRITE },	   { "rwatch:", WATCHPOINT_READ },
+		{ "awatch:", WATCHPOINT_ACCESS },  { "swbreak:", BREAKPOINT_SOFTWARE },
+		{ "hwbreak:", BREAKPOINT_HARDWARE },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+		if (!cursor_take_string(&pair, reasons[i].key))
+			continue;
+		ret->cause = STOP_BREAKPOINT;
+		ret->breakpoint = reasons[i].kind;
+		cursor_take_hex(&pair, &ret->gva);
+	}
+}
+
+/* "T05thread:01;watch:ff;", "S05", "W00" */
 static void read_stop_reply(const struct stub *s, struct guest_event *ret)
 {
 	struct cursor c = cursor_of(buf_str(&s->answer), s->answer.len);
@@ -230,27 +260,143 @@ static void read_stop_reply(const struct stub *s, struct guest_event *ret)
 	while (!cursor_at_end(&c)) {
 		struct cursor pair = cursor_take_until(&c, ";");
 
+		read_reason(pair, ret);
 		if (cursor_take_string(&pair, "thread:"))
 			find_thread(s, &pair, &ret->vcpu);
 		cursor_take_char(&c, ';');
 	}
 }
 
-struct err *stub_poll(struct stub *s, struct guest_event *ret)
+struct err *stub_wait(struct stub *s, unsigned ms, struct guest_event *ret)
 {
 	struct guest_event event = { .kind = GUEST_EVENT_NONE };
+	int64_t deadline = ms ? peer_now_ms() + ms : 0;
 	bool some = true;
 
 	while (some) {
-		struct err *e = stub_link_poll(s->link, &s->answer, &some);
+		struct err *e = stub_link_poll(s->link, deadline, &s->answer, &some);
 
 		if (e)
 			return e;
 		if (some)
 			read_stop_reply(s, &event);
+		if (event.kind != GUEST_EVENT_NONE)
+			deadline = 0;
 	}
 	*ret = event;
 	return NULL;
+}
+
+struct err *stub_poll(struct stub *s, struct guest_event *ret)
+{
+	return stub_wait(s, 0, ret);
+}
+
+/* ---- run control ---- */
+
+static struct err *expect_ok(struct stub *s, struct err *e, const char *request)
+{
+	return e || is_ok(&s->answer) ? e : odd_answer(s, request);
+}
+
+struct err *stub_choose(struct stub *s, unsigned vcpu)
+{
+	assert(vcpu < s->n_threads);
+	return expect_ok(s, stub_link_askf(s->link, &s->answer, "Hc%s", s->threads[vcpu].id), "Hc");
+}
+
+/* What has no action of its own stands still; the first action that fits a vCPU counts. */
+static void add_actions(const struct stub *s, const enum run_action *actions, struct buf *out)
+{
+	bool holds = false;
+
+	buf_adds(out, "vCont");
+	for (size_t i = 0; i < s->n_threads; i++) {
+		holds |= actions[i] == RUN_HOLD;
+		if (actions[i] == RUN_STEP)
+			buf_addf(out, ";s:%s", s->threads[i].id);
+	}
+	if (!holds)
+		buf_adds(out, ";c");
+	for (size_t i = 0; holds && i < s->n_threads; i++)
+		if (actions[i] == RUN_CONTINUE)
+			buf_addf(out, ";c:%s", s->threads[i].id);
+}
+
+struct err *stub_run(struct stub *s, const enum run_action *actions)
+{
+	struct buf request = { 0 };
+	struct err *e = NULL;
+
+	for (unsigned i = 0; !e && i < s->n_threads; i++)
+		if (actions[i] == RUN_STEP)
+			e = stub_choose(s, i);
+	add_actions(s, actions, &request);
+	if (!e && request.len > s->packet_bytes - OVERHEAD_BYTES)
+		e = err_new(ERR_UNSUPPORTED, "the gdb stub takes no packet that is long enough for the actions of %zu vCPUs",
+			    s->n_threads);
+	if (!e)
+		e = stub_link_tell(s->link, buf_str(&request));
+	buf_deinit(&request);
+	return e;
+}
+
+struct err *stub_set_step_flags(struct stub *s, unsigned flags)
+{
+	return expect_ok(s, stub_link_askf(s->link, &s->answer, "Qqemu.sstep=%x", flags), "Qqemu.sstep");
+}
+
+struct err *stub_step_flags(struct stub *s, unsigned *ret)
+{
+	struct err *e = stub_link_ask(s->link, "qqemu.sstep", &s->answer);
+	struct cursor c = cursor_of(buf_str(&s->answer), s->answer.len);
+	uint64_t flags;
+
+	if (e)
+		return e;
+	cursor_take_string(&c, "0x");
+	if (!cursor_take_hex(&c, &flags) || !cursor_at_end(&c) || flags > UINT_MAX)
+		return odd_answer(s, "qqemu.sstep");
+	*ret = (unsigned)flags;
+	return NULL;
+}
+
+static struct err *put_breakpoint(struct stub *s, char letter, const struct breakpoint *b)
+{
+	struct err *e = stub_link_askf(s->link, &s->answer, "%c%d,%" PRIx64 ",%" PRIx64, letter, (int)b->kind, b->gva,
+				       b->bytes);
+
+	if (e || is_ok(&s->answer))
+		return e;
+	if (s->answer.len && !is_error(&s->answer))
+		return odd_answer(s, "Z");
+	return err_new(ERR_UNSUPPORTED, "QEMU's gdb stub %s", s->answer.len ? "refuses it" : "has none of this kind");
+}
+
+struct err *stub_set_breakpoint(struct stub *s, unsigned vcpu, const struct breakpoint *b)
+{
+	struct err *e = stub_choose(s, vcpu);
+
+	return e ? e : put_breakpoint(s, 'Z', b);
+}
+
+struct err *stub_clear_breakpoint(struct stub *s, const struct breakpoint *b)
+{
+	return put_breakpoint(s, 'z', b);
+}
+
+/* To a QEMU that translates, the question for the stop is one to forget those of the chosen vCPU. */
+struct err *stub_clear_breakpoints(struct stub *s)
+{
+	struct err *e = NULL;
+
+	for (unsigned i = 0; !e && i < s->n_threads; i++) {
+		e = stub_choose(s, i);
+		if (!e)
+			e = stub_link_tell(s->link, "?");
+	}
+	/* The answer to another question shows that QEMU is done. */
+	return e ? e : stub_link_ask(s->link, "qC", &s->answer);
 }
 
 /* ---- registers ---- */

@@ -16,8 +16,8 @@
  * After a time-out or damaged packets every call fails (ERR_GONE): what comes then
  * cannot be told from a late answer.
  *
- * Connecting to a stub pauses the guest: the stub does that. Only stub_poll() and
- * stub_close() may be called while it runs: a stub answers nothing then, but
+ * Connecting to a stub pauses the guest: the stub does that. Only stub_poll(), stub_wait()
+ * and stub_close() may be called while it runs: a stub answers nothing then, but
  * takes the first byte for a demand to pause.
  */
 struct stub;
@@ -44,9 +44,33 @@ int stub_fd(const struct stub *s);
  * waits for its answer. ERR_GONE: it has closed.
  */
 struct err *stub_poll(struct stub *s, struct guest_event *ret) MUST_CHECK;
+/* The same, but waits for the first of them for so long. A breakpoint of code is a stop like any to QEMU. */
+struct err *stub_wait(struct stub *s, unsigned ms, struct guest_event *ret) MUST_CHECK;
+
+/* Has it closed the connection? Waits for nothing. */
+bool stub_is_closed(const struct stub *s);
 
 /* How many vCPUs it has; they are numbered from 0 in the order of its thread list. */
 unsigned stub_vcpus(const struct stub *s);
+
+/*
+ * Run control. What is set in a QEMU by its stub stays there when the connection ends:
+ * breakpoints, and that a vCPU is to stop after one instruction, which ends with the
+ * first stop reply that names it.
+ *
+ * stub_run() returns once the stub has let it run. actions: one a vCPU, not all to hold.
+ */
+struct err *stub_run(struct stub *s, const enum run_action *actions) MUST_CHECK;
+/* The vCPU that a stop names which no vCPU has caused. */
+struct err *stub_choose(struct stub *s, unsigned vcpu) MUST_CHECK;
+/* What a step is to QEMU; 1 is a bare one, others keep interrupts and timers from it. */
+struct err *stub_step_flags(struct stub *s, unsigned *ret) MUST_CHECK;
+struct err *stub_set_step_flags(struct stub *s, unsigned flags) MUST_CHECK;
+/* ERR_UNSUPPORTED when it takes none, or has no room for it. vcpu: whose page tables count. */
+struct err *stub_set_breakpoint(struct stub *s, unsigned vcpu, const struct breakpoint *b) MUST_CHECK;
+struct err *stub_clear_breakpoint(struct stub *s, const struct breakpoint *b) MUST_CHECK;
+/* All, whoever has set them. */
+struct err *stub_clear_breakpoints(struct stub *s) MUST_CHECK;
 
 /*
  * Reads its target description and finds for each row of arch a register of

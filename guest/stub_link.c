@@ -25,6 +25,7 @@ struct stub_link {
 /* One question that waits for its answer. */
 struct question {
 	const struct buf *frame;
+	struct buf *answer; /* NULL: that it has been taken is enough */
 	int64_t deadline;
 	unsigned retries;
 };
@@ -92,20 +93,28 @@ static struct err *retry(struct question *q)
 	return err_new(ERR_INVALID, "what arrives is damaged, over and over: is it a gdb stub?");
 }
 
-/* What an event says of the question; *ret_done when answer has its answer. */
-static struct err *got_event(struct stub_link *l, struct question *q, enum packet_event ev, struct buf *answer,
-			     bool *ret_done)
+static struct err *got_packet(struct stub_link *l, struct question *q, bool *ret_done)
+{
+	struct err *e = q->answer ? take_payload(l, q->answer) : NULL;
+
+	/* Acknowledged are answers alone: a second '+' could reach a running guest and pause it. */
+	if (e || !q->answer || is_stop_reply(q->answer))
+		return e;
+	*ret_done = true;
+	return peer_send(l->fd, "+", 1, q->deadline);
+}
+
+/* What an event says of the question; *ret_done when it has what it waits for. */
+static struct err *got_event(struct stub_link *l, struct question *q, enum packet_event ev, bool *ret_done)
 {
 	struct err *e;
 
 	switch (ev) {
 	case PACKET_WHOLE:
-		e = take_payload(l, answer);
-		/* Acknowledged are answers alone: a second '+' could reach a running guest and pause it. */
-		if (e || is_stop_reply(answer))
-			return e;
-		*ret_done = true;
-		return peer_send(l->fd, "+", 1, q->deadline);
+		return got_packet(l, q, ret_done);
+	case PACKET_ACK:
+		*ret_done = !q->answer;
+		return NULL;
 	case PACKET_BAD_SUM:
 	case PACKET_TOO_LONG:
 		e = retry(q);
@@ -128,7 +137,7 @@ static struct err *wait_for_more(struct stub_link *l, const struct question *q)
 	return peer_receive(l->fd, &l->in, &some);
 }
 
-static struct err *wait_for_answer(struct stub_link *l, struct question *q, struct buf *answer)
+static struct err *wait_for_answer(struct stub_link *l, struct question *q)
 {
 	bool done = false;
 	struct err *e = NULL;
@@ -136,15 +145,16 @@ static struct err *wait_for_answer(struct stub_link *l, struct question *q, stru
 	while (!e && !done) {
 		enum packet_event ev = decode(l);
 
-		e = ev == PACKET_NONE ? wait_for_more(l, q) : got_event(l, q, ev, answer, &done);
+		e = ev == PACKET_NONE ? wait_for_more(l, q) : got_event(l, q, ev, &done);
 	}
 	return e;
 }
 
-static struct err *ask(struct stub_link *l, const char *request, struct buf *ret)
+/* answer NULL: waits only until it has been taken. */
+static struct err *ask(struct stub_link *l, const char *request, struct buf *answer)
 {
 	struct buf frame = { 0 };
-	struct question q = { .frame = &frame, .deadline = peer_now_ms() + l->timeout_ms };
+	struct question q = { .frame = &frame, .answer = answer, .deadline = peer_now_ms() + l->timeout_ms };
 	struct err *e;
 
 	if (l->broken)
@@ -153,7 +163,7 @@ static struct err *ask(struct stub_link *l, const char *request, struct buf *ret
 	packet_encode(&frame, request, strlen(request));
 	e = peer_send(l->fd, frame.data, frame.len, q.deadline);
 	if (!e)
-		e = wait_for_answer(l, &q, ret);
+		e = wait_for_answer(l, &q);
 	buf_deinit(&frame);
 	l->broken = e != NULL;
 	return e;
@@ -162,6 +172,11 @@ static struct err *ask(struct stub_link *l, const char *request, struct buf *ret
 struct err *stub_link_ask(struct stub_link *l, const char *request, struct buf *ret)
 {
 	return err_prefix(ask(l, request, ret), "the gdb stub at %s", l->name);
+}
+
+struct err *stub_link_tell(struct stub_link *l, const char *request)
+{
+	return stub_link_ask(l, request, NULL);
 }
 
 struct err *stub_link_askf(struct stub_link *l, struct buf *ret, const char *fmt, ...)
@@ -199,9 +214,12 @@ static struct err *poll_link(struct stub_link *l, struct buf *ret, bool *ret_som
 	return NULL;
 }
 
-struct err *stub_link_poll(struct stub_link *l, struct buf *ret, bool *ret_some)
+struct err *stub_link_poll(struct stub_link *l, int64_t deadline, struct buf *ret, bool *ret_some)
 {
 	struct err *e = poll_link(l, ret, ret_some);
+
+	while (!e && !*ret_some && deadline && peer_wait(l->fd, POLLIN, deadline))
+		e = poll_link(l, ret, ret_some);
 
 	if (e)
 		l->broken = true;

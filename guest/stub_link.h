@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/buf.h"
@@ -26,7 +27,13 @@ int stub_link_fd(const struct stub_link *l);
 struct err *stub_link_ask(struct stub_link *l, const char *request, struct buf *ret) MUST_CHECK;
 struct err *stub_link_askf(struct stub_link *l, struct buf *ret, const char *fmt, ...) PRINTF_LIKE(3, 4) MUST_CHECK;
 
-/* The next stop reply that has come, without waiting, in place of what ret holds; *ret_some false: none. */
-struct err *stub_link_poll(struct stub_link *l, struct buf *ret, bool *ret_some) MUST_CHECK;
+/* For a request whose answer is a stop reply: returns once it has been taken, and acts. */
+struct err *stub_link_tell(struct stub_link *l, const char *request) MUST_CHECK;
+
+/*
+ * The next stop reply in place of what ret holds; *ret_some false: none has come until
+ * the deadline, in ms of peer_now_ms()'s clock, or yet when that is 0.
+ */
+struct err *stub_link_poll(struct stub_link *l, int64_t deadline, struct buf *ret, bool *ret_some) MUST_CHECK;
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "guest/hmp_regs.h"
+#include "tests/suite.h"
 #include "tests/text_file.h"
 #include "tests/toy_arch.h"
 
@@ -323,6 +324,7 @@ static TCase *cases(void)
 {
 	TCase *tc = tcase_create("info registers");
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_recording, 0, ARRAY_LEN(RECORDINGS));
 	tcase_add_loop_test(tc, test_first_vcpu, 0, ARRAY_LEN(RECORDINGS));
 	tcase_add_loop_test(tc, test_cut_off, 0, ARRAY_LEN(RECORDINGS));
@@ -335,13 +337,7 @@ static TCase *cases(void)
 int main(void)
 {
 	Suite *s = suite_create("hmp_regs");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(s, cases());
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

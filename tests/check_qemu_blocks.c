@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "guest/proc.h"
 #include "guest/qemu_blocks.h"
+#include "tests/suite.h"
 
 /* Texts that QEMU 7.2 printed: tests/data/qemu/NAME-COMMAND.txt. */
 static void load(struct buf *out, const char *machine, const char *command)
@@ -280,11 +281,5 @@ static Suite *blocks_suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(blocks_suite());
-	int failed;
-
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(blocks_suite());
 }

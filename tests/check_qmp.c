@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "guest/qmp.h"
+#include "tests/suite.h"
 
 /*
  * A QMP server in a child process that follows a script. Each line of it:
@@ -87,7 +88,7 @@ static void play(int fd, const char *const *script)
 	wait_for_end(fd);
 }
 
-/* The same, a byte at a time. */
+/* The same, a byte at a time. A client may leave before the white space behind its answer. */
 static void play_bytes(int fd, const char *const *script)
 {
 	for (; *script; script++) {
@@ -95,7 +96,7 @@ static void play_bytes(int fd, const char *const *script)
 			expect_command(fd, *script + 1);
 		else
 			for (const char *p = *script + 1; *p; p++)
-				send_all(fd, p, 1);
+				must(send(fd, p, 1, MSG_NOSIGNAL) == 1 || strchr("\r\n", *p));
 	}
 	wait_for_end(fd);
 }
@@ -229,6 +230,55 @@ END_TEST
 START_TEST(test_byte_at_a_time)
 {
 	check_good(_i, play_bytes);
+}
+END_TEST
+
+/* What the other process has left unread, QEMU's word on the byte that it did not expect, and the answer. */
+#define NOT_JSON "{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error\"}}\r\n"
+#define TAKEN_OVER "<\xff", ">" NOT_JSON, "<query-x", ">{\"return\": \"late\", \"id\": 2}\r\n{\"return\": 7, \"id\": 4294967297}\r\n"
+
+static const struct {
+	const char *script[MAX_STEPS];
+	const char *event;
+} taken_over[] = {
+	{ { READY, TAKEN_OVER }, NULL },
+	{ { READY, ">{\"return\": 1, \"id\": 2}\r\n", TAKEN_OVER }, NULL },
+	{ { READY, ">\r\n", TAKEN_OVER }, NULL },
+	{ { READY, ">: {\"a\": {}}}, \"id\": 2}\r\n{\"event\": \"E\"}\r\n", TAKEN_OVER }, "E" },
+	{ { READY, ">{\"b\": 1}}}\r\n{\"return\": 2, \"id\": 2}\r\n", TAKEN_OVER }, NULL },
+	{ { READY, ">  1\n    ],\n    \"id\": 2\n}\n{\n    \"event\": \"E\"\n}\n", TAKEN_OVER }, "E" },
+	{ { READY, TAKEN_OVER, ">{\"event\": \"E\"}\n" }, "E" },
+};
+
+static void check_taken_over(int i, void (*run)(int fd, const char *const *script))
+{
+	struct json_object *o = NULL;
+	struct server s;
+	struct qmp *q;
+
+	server_listen(&s);
+	server_fork(&s, run, taken_over[i].script);
+	q = connect_to(&s);
+	ck_assert_ptr_null(qmp_take_over(q));
+	ck_assert_ptr_null(qmp_execute(q, "query-x", NULL, &o));
+	ck_assert_int_eq(json_object_get_int(o), 7);
+	json_object_put(o);
+	if (taken_over[i].event)
+		expect_event(q, taken_over[i].event);
+	expect_event(q, NULL);
+	qmp_close(q);
+	server_end(&s);
+}
+
+START_TEST(test_taken_over)
+{
+	check_taken_over(_i, play);
+}
+END_TEST
+
+START_TEST(test_taken_over_byte_at_a_time)
+{
+	check_taken_over(_i, play_bytes);
 }
 END_TEST
 
@@ -655,6 +705,8 @@ static Suite *qmp_suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_loop_test(t, test_good, 0, ARRAY_LEN(good));
 	tcase_add_loop_test(t, test_byte_at_a_time, 0, ARRAY_LEN(good));
+	tcase_add_loop_test(t, test_taken_over, 0, ARRAY_LEN(taken_over));
+	tcase_add_loop_test(t, test_taken_over_byte_at_a_time, 0, ARRAY_LEN(taken_over));
 	tcase_add_test(t, test_commands);
 	tcase_add_test(t, test_long_text);
 	tcase_add_test(t, test_events_without_a_command);
@@ -676,11 +728,5 @@ static Suite *qmp_suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(qmp_suite());
-	int failed;
-
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(qmp_suite());
 }

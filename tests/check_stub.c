@@ -17,6 +17,7 @@
 #include "base/packet.h"
 #include "guest/stub.h"
 #include "guest/tdesc.h"
+#include "tests/suite.h"
 #include "tests/toy_arch.h"
 
 /* Of a stub that answers, and of one that does not. */
@@ -711,22 +712,35 @@ struct stop_case {
 };
 
 static const struct stop_case STOP_CASES[] = {
-	{ "T05thread:02;", { GUEST_EVENT_STOPPED, 1, 5 } },
-	{ "T02core:1;thread:01;watch:1000;", { GUEST_EVENT_STOPPED, 0, 2 } },
-	{ "T05thread:07;", { GUEST_EVENT_STOPPED, 0, 5 } },
-	{ "S0b", { GUEST_EVENT_STOPPED, 0, 11 } },
-	{ "W00", { GUEST_EVENT_GONE, 0, 0 } },
-	{ "X09;process:1", { GUEST_EVENT_GONE, 0, 9 } },
-	{ "O4142", { GUEST_EVENT_NONE, 0, 0 } },
-	{ "OK", { GUEST_EVENT_NONE, 0, 0 } },
-	{ "", { GUEST_EVENT_NONE, 0, 0 } },
-	{ "T", { GUEST_EVENT_NONE, 0, 0 } },
+	{ "T05thread:02;", { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5 } },
+	{ "T02core:1;thread:01;", { .kind = GUEST_EVENT_STOPPED, .vcpu = 0, .signal = 2 } },
+	{ "T05thread:02;watch:0000000000001000;",
+	  { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5, .cause = STOP_BREAKPOINT, .breakpoint = WATCHPOINT_WRITE,
+	    .gva = 0x1000 } },
+	{ "T05rwatch:ffffffff81000004;thread:02;",
+	  { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5, .cause = STOP_BREAKPOINT, .breakpoint = WATCHPOINT_READ,
+	    .gva = 0xffffffff81000004 } },
+	{ "T05thread:01;awatch:8;",
+	  { .kind = GUEST_EVENT_STOPPED, .signal = 5, .cause = STOP_BREAKPOINT, .breakpoint = WATCHPOINT_ACCESS, .gva = 8 } },
+	{ "T05thread:01;swbreak:;",
+	  { .kind = GUEST_EVENT_STOPPED, .signal = 5, .cause = STOP_BREAKPOINT, .breakpoint = BREAKPOINT_SOFTWARE } },
+	{ "T05thread:02;hwbreak:;",
+	  { .kind = GUEST_EVENT_STOPPED, .vcpu = 1, .signal = 5, .cause = STOP_BREAKPOINT,
+	    .breakpoint = BREAKPOINT_HARDWARE } },
+	{ "T05thread:07;", { .kind = GUEST_EVENT_STOPPED, .vcpu = 0, .signal = 5 } },
+	{ "S0b", { .kind = GUEST_EVENT_STOPPED, .vcpu = 0, .signal = 11 } },
+	{ "W00", { .kind = GUEST_EVENT_GONE, .vcpu = 0, .signal = 0 } },
+	{ "X09;process:1", { .kind = GUEST_EVENT_GONE, .vcpu = 0, .signal = 9 } },
+	{ "O4142", { .kind = GUEST_EVENT_NONE } },
+	{ "OK", { .kind = GUEST_EVENT_NONE } },
+	{ "", { .kind = GUEST_EVENT_NONE } },
+	{ "T", { .kind = GUEST_EVENT_NONE } },
 };
 
 START_TEST(test_stop_reply)
 {
 	const struct stop_case *c = &STOP_CASES[_i];
-	struct guest_event event = { GUEST_EVENT_GONE, 9, 9 };
+	struct guest_event event = { .kind = GUEST_EVENT_GONE, .vcpu = 9, .signal = 9 };
 	struct fake f;
 	struct stub *s = open_mapped(&f, &TOY, &toy64);
 	struct pollfd p = { .fd = stub_fd(s), .events = POLLIN };
@@ -743,7 +757,116 @@ START_TEST(test_stop_reply)
 	ck_assert_int_eq(event.kind, c->event.kind);
 	ck_assert_uint_eq(event.vcpu, c->event.vcpu);
 	ck_assert_int_eq(event.signal, c->event.signal);
+	ck_assert_int_eq(event.cause, c->event.cause);
+	ck_assert_int_eq(event.breakpoint, c->event.breakpoint);
+	ck_assert_uint_eq(event.gva, c->event.gva);
 	close_all(s, &f);
+}
+END_TEST
+
+/* ---- run control ---- */
+
+struct control_case {
+	enum run_action actions[2];
+	const char *requests;
+};
+
+static const struct control_case RUN_CASES[] = {
+	{ { RUN_CONTINUE, RUN_CONTINUE }, "vCont;c\n" },
+	{ { RUN_HOLD, RUN_CONTINUE }, "vCont;c:02\n" },
+	{ { RUN_STEP, RUN_HOLD }, "Hc01\nvCont;s:01\n" },
+	{ { RUN_CONTINUE, RUN_STEP }, "Hc02\nvCont;s:02;c\n" },
+	{ { RUN_STEP, RUN_STEP }, "Hc01\nHc02\nvCont;s:01;s:02;c\n" },
+};
+
+#define PLUS(request) { request, NULL, "" }
+
+static const struct script CONTROL = {
+	.rules = { HELLO, { "Hc01", "OK", NULL }, { "Hc02", "OK", NULL }, PLUS("vCont;c"), PLUS("vCont;c:02"),
+		   PLUS("vCont;s:01"), PLUS("vCont;s:02;c"), PLUS("vCont;s:01;s:02;c"), PLUS("?"),
+		   { "qC", "QC01", NULL }, { "qqemu.sstep", "0x7", NULL }, { "Qqemu.sstep=1", "OK", NULL },
+		   { "Qqemu.sstep=7", "E22", NULL }, { "Z0,1000,4", "OK", NULL }, { "z0,1000,4", "OK", NULL },
+		   { "Z1,ffffffff81000000,1", "E22", NULL }, { "z1,1000,1", "OK!", NULL } },
+};
+
+static struct stub *open_control(struct fake *f)
+{
+	struct stub *s;
+
+	ok(stub_open(fake_start(f, &CONTROL), "fake", LONG_MS, &s));
+	return s;
+}
+
+/* What was asked since the thread list. */
+static void check_requests(struct stub *s, struct fake *f, const char *want)
+{
+	static const char before[] = "qsThreadInfo\nqsThreadInfo\n";
+
+	stub_close(s, false);
+	fake_join(f);
+	ck_assert_str_eq(strstr(buf_str(&f->log), before) + strlen(before), want);
+	buf_deinit(&f->log);
+}
+
+/* It returns when the stub has taken it, and says nothing more. */
+START_TEST(test_run)
+{
+	struct guest_event event;
+	struct fake f;
+	struct stub *s = open_control(&f);
+
+	ok(stub_run(s, RUN_CASES[_i].actions));
+	ok(stub_wait(s, SHORT_MS, &event));
+	ck_assert_int_eq(event.kind, GUEST_EVENT_NONE);
+	ck_assert_uint_eq(f.nacks, 0);
+	check_requests(s, &f, RUN_CASES[_i].requests);
+}
+END_TEST
+
+START_TEST(test_breakpoints)
+{
+	static const struct breakpoint soft = { BREAKPOINT_SOFTWARE, 0x1000, 4 }, watch = { WATCHPOINT_READ, 0x1000, 4 };
+	static const struct breakpoint hard = { BREAKPOINT_HARDWARE, 0xffffffff81000000, 1 };
+	static const struct breakpoint odd = { BREAKPOINT_HARDWARE, 0x1000, 1 };
+	struct fake f;
+	struct stub *s = open_control(&f);
+
+	ok(stub_set_breakpoint(s, 1, &soft));
+	ok(stub_clear_breakpoint(s, &soft));
+	expect_error(stub_set_breakpoint(s, 0, &hard), ERR_UNSUPPORTED, "refuses");
+	expect_error(stub_set_breakpoint(s, 0, &watch), ERR_UNSUPPORTED, "none of this kind");
+	expect_error(stub_clear_breakpoint(s, &odd), ERR_INVALID, "OK!");
+	ok(stub_clear_breakpoints(s));
+	check_requests(s, &f, "Hc02\nZ0,1000,4\nz0,1000,4\nHc01\nZ1,ffffffff81000000,1\nHc01\nZ3,1000,4\n"
+			      "z1,1000,1\nHc01\n?\nHc02\n?\nqC\n");
+}
+END_TEST
+
+START_TEST(test_step_flags)
+{
+	struct fake f;
+	struct stub *s = open_control(&f);
+	unsigned flags = 0;
+
+	ok(stub_step_flags(s, &flags));
+	ck_assert_uint_eq(flags, 7);
+	ok(stub_set_step_flags(s, 1));
+	expect_error(stub_set_step_flags(s, 7), ERR_INVALID, "E22");
+	check_requests(s, &f, "qqemu.sstep\nQqemu.sstep=1\nQqemu.sstep=7\n");
+}
+END_TEST
+
+START_TEST(test_closed)
+{
+	struct fake f;
+	struct stub *s = open_control(&f);
+
+	ck_assert(!stub_is_closed(s));
+	shutdown(f.fd, SHUT_RDWR);
+	fake_join(&f);
+	ck_assert(stub_is_closed(s));
+	stub_close(s, false);
+	buf_deinit(&f.log);
 }
 END_TEST
 
@@ -1107,6 +1230,10 @@ static TCase *connection_cases(void)
 	tcase_add_loop_test(tc, test_tcp_address, 0, 2);
 	tcase_add_loop_test(tc, test_bad_address, 0, ARRAY_LEN(BAD_ADDRESSES));
 	tcase_add_loop_test(tc, test_stop_reply, 0, ARRAY_LEN(STOP_CASES));
+	tcase_add_loop_test(tc, test_run, 0, ARRAY_LEN(RUN_CASES));
+	tcase_add_test(tc, test_breakpoints);
+	tcase_add_test(tc, test_step_flags);
+	tcase_add_test(tc, test_closed);
 	return tc;
 }
 
@@ -1128,15 +1255,9 @@ static TCase *state_cases(void)
 int main(void)
 {
 	Suite *s = suite_create("stub");
-	SRunner *sr;
-	int failed;
 
 	suite_add_tcase(s, text_cases());
 	suite_add_tcase(s, connection_cases());
 	suite_add_tcase(s, state_cases());
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

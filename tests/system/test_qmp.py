@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 
 import elfcore
@@ -60,6 +61,14 @@ class QmpCase(harness.Case):
 
     def tcg(self, *options):
         return self.firmware('-M', 'pc', '-accel', 'tcg', *options)
+
+    def tcp(self, *options, host='127.0.0.1'):
+        """Its QMP is reached by a port."""
+        with socket.create_server((host, 0)) as free:
+            address = '%s:%d' % free.getsockname()
+        machine = self.tcg('-qmp', 'tcp:%s,server=on,wait=off' % address, *options)
+        machine.target = lambda: ('--qmp', address)
+        return machine
 
     def s390x(self, *options):
         return self.machine('qemu-system-s390x', '-M', 's390-ccw-virtio', '-S', *options)
@@ -131,6 +140,50 @@ class TestRegisters(QmpCase):
         pairs = [('pc', r'NIP (\w+)'), ('lr', r'LR (\w+)'), ('ctr', r'CTR (\w+)'), ('msr', r'MSR (\w+)')]
         pairs += [('r%d' % n, r'GPR%02d(?: \w+){%d} (\w+)' % (n & ~3, n & 3)) for n in range(32)]
         self.check(machine, 0, pairs)
+
+    def test_32_bit_code_of_long_mode(self):
+        """QEMU's stub tells the low halves of what such code can see; QEMU's own dump has all of it."""
+        machine = self.tcg_prelaunch_in_long_mode()
+        self.set(machine, RBX=0x1122334455667788, R8=0x99aabbccddeeff00, CS=0x18)
+        self.assertIn('EBX=55667788', machine.registers())
+        out = self.say(machine, 'info registers')
+        self.assertEqual(self.value(out, 'rbx'), 0x1122334455667788)
+        self.assertEqual(self.value(out, 'r8'), 0x99aabbccddeeff00)
+
+    def test_32_bit_code_of_long_mode_over_tcp(self):
+        """No dump of QEMU's can be had there: what is not known is not zero."""
+        with socket.create_server(('127.0.0.1', 0)) as free:
+            address = '127.0.0.1:%d' % free.getsockname()[1]
+        machine = self.tcg_prelaunch_in_long_mode('-qmp', 'tcp:%s,server=on,wait=off' % address)
+        self.set(machine, RBX=0x1122334455667788, CS=0x18)
+        machine.target = lambda: ('--qmp', address)
+        out = self.say(machine, 'info registers')
+        self.assertEqual(self.value(out, 'rbx'), 0x55667788)
+        self.assertRegex(out, r' r8=-')
+
+    NUMBERS = {'RBX': 1, 'R8': 8, 'CS': 18, 'CR0': 76, 'CR3': 78, 'CR4': 79, 'EFER': 81}  # of our target.xml
+
+    def set(self, machine, **registers):
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        for name, value in registers.items():
+            size = 4 if name == 'CS' else 8
+            self.assertEqual(rsp.ask('P%x=%s' % (self.NUMBERS[name], value.to_bytes(size, 'little').hex())), 'OK')
+        rsp.detach()
+
+    def tcg_prelaunch_in_long_mode(self, *options):
+        """Selector 8 is 64-bit code, 0x18 is 32-bit code."""
+        machine = self.tcg('-S', *options)
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        gdt = struct.pack('<4Q', 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff)
+        for gpa, data in ((0, gdt), (0x1000, struct.pack('<Q', 0x2003)), (0x2000, struct.pack('<Q', 0x3003)),
+                          (0x3000, struct.pack('<Q', 0x83))):
+            self.assertEqual(rsp.write(gpa, data), 'OK')
+        rsp.detach()
+        self.set(machine, CR4=0x20, CR3=0x1000, EFER=0x100, CR0=0x80000011, CS=8)
+        self.assertRegex(machine.registers(), r'(?s)RAX=.*EFER=0000000000000500')
+        return machine
 
     def test_both_cpus_are_threads_of_gdb(self):
         machine = self.tcg('-smp', '2')
@@ -224,11 +277,8 @@ class TestMemory(QmpCase):
         rsp.detach()
 
     def test_over_tcp_by_the_shared_file(self):
-        with socket.create_server(('127.0.0.1', 0)) as free:
-            port = free.getsockname()[1]
-        machine = self.tcg('-object', 'memory-backend-file,id=ram0,size=128M,share=on,mem-path=' + self.path('ram'),
-                           '-machine', 'memory-backend=ram0', '-qmp', 'tcp:127.0.0.1:%d,server=on,wait=off' % port)
-        machine.target = lambda: ('--qmp', '127.0.0.1:%d' % port)
+        machine = self.tcp('-object', 'memory-backend-file,id=ram0,size=128M,share=on,mem-path=' + self.path('ram'),
+                           '-machine', 'memory-backend=ram0')
         out = self.say(machine, 'info mtree')
         self.assertRegex(out, r'(?m) ram ram0 at hva \w+, by the file behind it$')
         self.assertRegex(out, r"(?m)^0xfffc0000-0xffffffff rom pc.bios at hva \w+, by QEMU's gdbstub$")
@@ -240,12 +290,35 @@ class TestMemory(QmpCase):
         rsp.detach()
         self.assertIsNone(machine.stub())
 
+    def test_no_file_of_what_may_be_another_machine(self):
+        """A file of that name may be another guest's there."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(('192.0.2.1', 9))  # sends nothing; TEST-NET-1 of RFC 5737
+                host = probe.getsockname()[0]
+            except OSError:
+                self.skipTest('this machine has no address but loopback')
+        machine = self.tcp('-object', 'memory-backend-file,id=ram0,size=128M,share=on,mem-path=' + self.path('ram'),
+                           '-machine', 'memory-backend=ram0', host=host)
+        out = self.say(machine, 'info mtree', 'info status')
+        self.assertRegex(out, r"(?m) ram ram0 at hva \w+, by QEMU's monitor, which is slow$")
+        self.assertIn('none is started that other machines could reach', out)
+        self.assertIsNone(machine.stub())
+
+    def test_another_file_of_that_name(self):
+        machine = self.tcp('-object', 'memory-backend-file,id=ram0,size=128M,share=on,mem-path=' + self.path('ram'),
+                           '-machine', 'memory-backend=ram0')
+        machine.stop()
+        os.rename(self.path('ram'), self.path('moved'))
+        harness.shutil.copyfile(self.path('moved'), self.path('ram'))
+        self.assertIn(', by the file behind it', self.say(machine, 'info mtree'))
+        with open(self.path('ram'), 'r+b') as other:
+            other.seek((128 << 20) // 15 * 8)
+            other.write(b'other' * 1000)
+        self.assertNotIn(', by the file behind it', self.say(machine, 'info mtree'))
+
     def test_by_the_monitor_where_there_is_no_other_way(self):
-        with socket.create_server(('127.0.0.1', 0)) as free:
-            port = free.getsockname()[1]
-        machine = self.tcg('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'),
-                           '-qmp', 'tcp:127.0.0.1:%d,server=on,wait=off' % port)
-        machine.target = lambda: ('--qmp', 'tcp:localhost:%d' % port)
+        machine = self.tcp('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'))
         machine.stop()
         with socket.socket(socket.AF_UNIX) as other:
             other.connect(self.path('gdb'))
@@ -366,6 +439,19 @@ class TestRunState(QmpCase):
         self.assertIn('another client of QEMU has let the guest run\n', rsp.proc.stderr.read().decode())
         self.assertEqual(machine.status(), 'running')
 
+    def test_somebody_lets_it_run_and_stops_it_again(self):
+        """What was read before is stale, and it stays stopped as that somebody wanted it."""
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        self.assertIsNotNone(rsp.read(0, 1))
+        machine.cont()
+        machine.stop()
+        harness.wait_for(lambda: machine.stub() is None, 10, 'the gdbstub is let go of')
+        rsp.hang_up()
+        self.assertIn('another client of QEMU has let the guest run\n', rsp.proc.stderr.read().decode())
+        self.assertEqual(machine.status(), 'paused')
+
     def test_somebody_resets_it(self):
         machine = self.kvm()
         rsp = self.rsp(machine.target())
@@ -432,6 +518,16 @@ class TestStub(QmpCase):
         self.check_free('tcp::0', r'tcp:0\.0\.0\.0:\d+')
         self.check_free('tcp:localhost:0', r'tcp:127\.0\.0\.1:\d+')
 
+    def test_free_under_another_name(self):
+        """-gdb chardev:ID; starting another would end it."""
+        chardev = 'socket,id=own,server=on,wait=off,path=' + self.path('gdb')
+        machine = self.kvm('-chardev', chardev, '-gdb', 'chardev:own')
+        out = self.say(machine, 'info status', 'info registers')
+        self.assertIn("registers: by QEMU's gdbstub at unix:%s, and by" % self.path('gdb'), out)
+        self.assertIsNone(machine.stub())
+        out = self.run_gdb('-ex', 'target remote ' + self.path('gdb'), '-ex', 'p 6*7', '-ex', 'detach')
+        self.assertIn('= 42', out)
+
     def test_in_use(self):
         machine = self.kvm('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'), '-smp', '2')
         with socket.socket(socket.AF_UNIX) as other:
@@ -461,11 +557,107 @@ class TestStub(QmpCase):
         self.assertEqual(machine.stub(), 'disconnected:unix:%s,server=on' % self.path('gdb'))
         self.assertEqual(machine.status(), 'running')
 
-    def test_after_a_kill(self):
-        """One that was left behind is replaced; the guest stays as it was left."""
+
+class TestDeath(QmpCase):
+    """We end without a word: the guest goes on as it did before, and no gdbstub of ours is left."""
+
+    STEPS = os.path.join(harness.BUILD, 'tests', 'vmgdbserver-steps')
+    WORDS = ('console', '-c', 'info registers', '-c', 'cont', '-c', 'stop', '-c', 'info registers')
+
+    def check_undone(self, machine, status, stub=None):
+        harness.wait_for(lambda: not harness.tagged(self.tag), 10, 'our processes end')
+        self.assertEqual(machine.status(), status)
+        self.assertEqual(machine.stub(), stub)
+
+    def each_step(self, machine, check, every=1):
+        """It dies behind every message to and from QEMU, one after the other, or some of them."""
+        env = dict(self.env(), STEP_WHO='front', STEP_LOG=self.path('log'))
+        self.run_steps(machine, env)
+        with open(self.path('log')) as f:
+            names = f.read().splitlines()
+        self.assertGreater(len(names), 100)
+        for at, name in list(enumerate(names, 1))[::every]:
+            with self.subTest(step=at, name=name):
+                self.assertEqual(self.run_steps(machine, dict(env, STEP_AT=str(at), STEP_SIGNAL='9')), -9)
+                check()
+
+    def run_steps(self, machine, env):
+        proc = subprocess.run([self.STEPS, *self.WORDS, *machine.target()], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, timeout=60)
+        return proc.returncode
+
+    def test_each_step(self):
+        machine = self.kvm()
+        self.say(machine, 'info status')
+        before = len(harness.fds(machine.pid))
+        self.each_step(machine, lambda: self.check_undone(machine, 'running'))
+        harness.wait_for(lambda: len(harness.fds(machine.pid)) <= before, 10, 'no descriptor is left in QEMU')
+        self.assertEqual([d for d in os.listdir('/tmp') if d.startswith('vmgdbserver-')], [])
+
+    def test_each_step_over_tcp(self):
+        machine = self.tcp()
+        self.each_step(machine, lambda: self.check_undone(machine, 'running'), every=4)
+
+    def test_each_step_by_the_owners_stub(self):
+        machine = self.kvm('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'))
+        stub = machine.stub()
+        self.each_step(machine, lambda: self.check_undone(machine, 'running', stub), every=4)
+
+    def test_pretty(self):
+        machine = self.kvm('-chardev', 'socket,id=pretty,server=on,wait=off,path=' + self.path('pretty'),
+                           '-mon', 'chardev=pretty,mode=control,pretty=on')
+        machine.target = lambda: ('--qmp', self.path('pretty'))
+        self.each_step(machine, lambda: self.check_undone(machine, 'running'), every=4)
+
+    def kill_in_session(self, machine):
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        rsp.proc.kill()
+        rsp.proc.wait()
+
+    def test_what_was_paused_stays_so(self):
+        machine = self.kvm()
+        machine.stop()
+        self.kill_in_session(machine)
+        self.check_undone(machine, 'paused')
+
+    def test_not_started(self):
+        machine = self.s390x()
+        self.kill_in_session(machine)
+        self.check_undone(machine, 'prelaunch')
+
+    def test_what_the_owner_did_meanwhile_stays(self):
+        machine = self.tcg('-no-shutdown')
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        machine.hmp('gdbserver none')
+        machine.hmp('gdbserver unix:%s,server=on,wait=off' % self.path('gdb'))
+        machine.cont()
+        machine.hmp(PC_POWER_OFF)
+        harness.wait_for(lambda: machine.status() == 'shutdown', 10, 'shutdown')
+        rsp.proc.kill()
+        rsp.proc.wait()
+        self.check_undone(machine, 'shutdown', 'disconnected:unix:%s,server=on' % self.path('gdb'))
+
+    def test_qemu_hangs(self):
+        """It is told as soon as it answers again."""
         machine = self.kvm()
         rsp = self.rsp(machine.target())
         rsp.ask('?')
+        machine.proc.send_signal(signal.SIGSTOP)
+        rsp.proc.kill()
+        rsp.proc.wait()
+        machine.proc.send_signal(signal.SIGCONT)
+        self.check_undone(machine, 'running')
+
+    def test_the_keeper_dies(self):
+        """Nothing is different until we do; the next one puts the stub right."""
+        machine = self.kvm()
+        rsp = self.rsp(machine.target())
+        rsp.ask('?')
+        keeper, = harness.children(rsp.proc.pid)
+        os.kill(keeper, signal.SIGKILL)
+        self.assertRegex(rsp.ask('g'), '^[0-9a-fx]+$')
         rsp.proc.kill()
         rsp.proc.wait()
         harness.wait_for(lambda: machine.stub().startswith('disconnected:'), 10, 'our end')
@@ -540,6 +732,7 @@ class TestSocket(QmpCase):
         machine.proc.send_signal(signal.SIGSTOP)
         rsp.proc.send_signal(signal.SIGTERM)
         rsp.proc.wait(40)
-        self.assertRegex(rsp.proc.stderr.read().decode(), 'no answer .* within 20 s; it stays paused until QEMU is told')
+        self.assertRegex(rsp.proc.stderr.read().decode(), r'no answer .* within 1 s; process \d+ stays, and does it as')
         machine.proc.send_signal(signal.SIGCONT)
+        harness.wait_for(machine.running, 10, 'the process that stays lets it run')
         self.say(machine, 'info status')

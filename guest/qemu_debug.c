@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "guest/qemu_debug.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/x86_64/x86_64.h"
+#include "base/alloc.h"
+#include "guest/qemu_regs.h"
+#include "guest/qemu_run.h"
+
+/* QEMU says a stop by its stub before it says it by QMP, but maybe on another way. */
+#define REPLY_MS 1000u
+/* One instruction takes no longer, unless it halts the vCPU. */
+#define PASS_MS 200u
+#define SIGNAL_TRAP 5
+#define STEP_BARE 1u
+
+void qemu_debug_deinit(struct qemu_debug *d)
+{
+	free(d->cpus);
+	d->cpus = NULL;
+	d->n_cpus = 0;
+}
+
+void qemu_debug_set_vcpus(struct qemu_debug *d, const int *indices, unsigned n)
+{
+	d->cpus = xreallocarray(d->cpus, MAX(n, 1u), sizeof(*d->cpus));
+	for (unsigned i = 0; i < n; i++) {
+		if (i >= d->n_cpus || d->cpus[i].index != indices[i])
+			d->cpus[i] = (struct qemu_debug_cpu){ .index = indices[i] };
+	}
+	d->n_cpus = n;
+}
+
+/* ---- breakpoints ---- */
+
+static bool is_execute(enum breakpoint_kind kind)
+{
+	return kind == BREAKPOINT_SOFTWARE || kind == BREAKPOINT_HARDWARE;
+}
+
+static struct err *need_stub(const struct qemu_debug *d)
+{
+	if (d->stub->stub)
+		return NULL;
+	return err_new(ERR_UNSUPPORTED, "it needs QEMU's gdbstub, which is not to be had: %s",
+		       d->stub->why ? d->stub->why : "it has been let go of");
+}
+
+/* As QEMU is asked for it. */
+static struct err *translate(struct qemu_debug *d, const struct breakpoint *b, struct breakpoint *ret)
+{
+	*ret = *b;
+	return d->kvm ? qemu_kvm_kind(&d->caps, qmp_is_local(d->qmp), b->kind, &ret->kind) : NULL;
+}
+
+static struct err *check_mapped(struct guest *g, unsigned vcpu, const struct breakpoint *b)
+{
+	struct mapping m;
+	struct err *e = b->kind == BREAKPOINT_SOFTWARE ? guest_translate(g, vcpu, b->gva, &m) : NULL;
+
+	return err_suffix(e, "; a hardware breakpoint (hbreak) needs no mapping");
+}
+
+/* A stub that is lost meanwhile has said why. */
+static struct err *check_stub(struct qemu_debug *d, struct err *e)
+{
+	e = qemu_stub_check(d->stub, e);
+	return e ? e : need_stub(d);
+}
+
+static struct err *set(struct qemu_debug *d, unsigned vcpu, const struct breakpoint *b)
+{
+	struct breakpoint own;
+	struct err *e = translate(d, b, &own);
+
+	if (e)
+		return e;
+	e = check_stub(d, stub_set_breakpoint(d->stub->stub, vcpu, &own));
+	if (e && d->kvm && err_code(e) == ERR_UNSUPPORTED && own.kind != BREAKPOINT_SOFTWARE)
+		return err_suffix(e, "; the processor may have no debug register left");
+	return e;
+}
+
+struct err *qemu_debug_set(struct guest *g, struct qemu_debug *d, unsigned vcpu, const struct breakpoint *b)
+{
+	struct err *e = need_stub(d);
+
+	if (!e)
+		e = check_mapped(g, vcpu, b);
+	return e ? e : set(d, vcpu, b);
+}
+
+struct err *qemu_debug_clear(struct qemu_debug *d, const struct breakpoint *b)
+{
+	struct breakpoint own;
+	struct err *e = need_stub(d);
+
+	if (!e)
+		e = translate(d, b, &own);
+	return e ? e : check_stub(d, stub_clear_breakpoint(d->stub->stub, &own));
+}
+
+struct err *qemu_debug_set_again(struct guest *g, struct qemu_debug *d)
+{
+	struct err *e = need_stub(d);
+
+	if (!e)
+		e = check_stub(d, stub_clear_breakpoints(d->stub->stub));
+	for (size_t i = 0; !e && i < g->n_breakpoints; i++)
+		e = set(d, 0, &g->breakpoints[i]);
+	return err_prefix(e, "the breakpoints are lost");
+}
+
+/* ---- where vCPUs stand ---- */
+
+/* QEMU's breakpoints are linear; x86's program counter counts from its segment's base. */
+static uint64_t linear_pc(const struct regs *regs)
+{
+	uint64_t pc = regs_get_or(regs, regs->arch->pc, 0);
+
+	if (strcmp(regs->arch->name, "x86_64") || regs_bytes(regs, X86_R8))
+		return pc;
+	return (uint32_t)(pc + regs_get_or(regs, X86_CS_BASE, 0));
+}
+
+static struct err *read_pc(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t *ret)
+{
+	struct regs *regs = regs_create(g->arch, g->order);
+	struct err *e = qemu_regs_by_monitor(d->qmp, d->cpus[vcpu].index, regs);
+
+	if (!e)
+		*ret = linear_pc(regs);
+	regs_destroy(regs);
+	return e;
+}
+
+/* A breakpoint of code there, or NULL. */
+static const struct breakpoint *breakpoint_at(const struct guest *g, uint64_t gva)
+{
+	for (size_t i = 0; i < g->n_breakpoints; i++)
+		if (g->breakpoints[i].gva == gva && is_execute(g->breakpoints[i].kind))
+			return &g->breakpoints[i];
+	return NULL;
+}
+
+static bool is_set(const struct guest *g, const struct guest_event *hit)
+{
+	for (size_t i = 0; i < g->n_breakpoints; i++)
+		if (g->breakpoints[i].kind == hit->breakpoint &&
+		    (g->breakpoints[i].gva == hit->gva || !is_execute(hit->breakpoint)))
+			return true;
+	return false;
+}
+
+/* ---- running ---- */
+
+static struct err *set_step_flags(struct guest *g, struct qemu_debug *d)
+{
+	struct err *e;
+
+	if (g->step_holds_irqs || d->step_flags)
+		return NULL;
+	e = stub_step_flags(d->stub->stub, &d->step_flags);
+	return e ? e : stub_set_step_flags(d->stub->stub, STEP_BARE);
+}
+
+/* They are the same for every client. */
+static struct err *reset_step_flags(struct qemu_debug *d)
+{
+	unsigned flags = d->step_flags;
+
+	d->step_flags = 0;
+	return flags && d->stub->stub ? stub_set_step_flags(d->stub->stub, flags) : NULL;
+}
+
+static struct err *run_stub(struct qemu_debug *d, const enum run_action *actions)
+{
+	struct err *e = stub_run(d->stub->stub, actions);
+
+	for (unsigned i = 0; !e && i < d->n_cpus; i++)
+		if (actions[i] == RUN_STEP)
+			d->cpus[i].stepping = true;
+	return e;
+}
+
+/* Takes the stop reply of a guest that has stopped; ret->kind stays none when none comes. */
+static struct err *take_reply(struct qemu_debug *d, unsigned ms, struct guest_event *ret)
+{
+	struct err *e = stub_wait(d->stub->stub, ms, ret);
+
+	if (!e && ret->kind == GUEST_EVENT_STOPPED && ret->vcpu < d->n_cpus)
+		d->cpus[ret->vcpu].stepping = false;
+	return e;
+}
+
+/* Steps one vCPU while all others stand still. An instruction that halts it does not end as a step. */
+static struct err *step_alone(struct qemu_debug *d, unsigned vcpu)
+{
+	enum run_action *actions = xcalloc(d->n_cpus, sizeof(*actions));
+	struct guest_event ev = { .kind = GUEST_EVENT_NONE };
+	struct qemu_status status;
+	struct err *e;
+
+	for (unsigned i = 0; i < d->n_cpus; i++)
+		actions[i] = i == vcpu ? RUN_STEP : RUN_HOLD;
+	e = run_stub(d, actions);
+	free(actions);
+	if (!e)
+		e = take_reply(d, PASS_MS, &ev);
+	if (!e && ev.kind == GUEST_EVENT_NONE) {
+		e = qmp_run(d->qmp, "stop", NULL);
+		if (!e)
+			e = take_reply(d, REPLY_MS, &ev);
+	}
+	/* Behind this answer no event of that stop comes any more. */
+	if (!e)
+		e = qemu_status_ask(d->qmp, &status);
+	return e ? e : qmp_drop_events(d->qmp);
+}
+
+/* All that are set there, off or on. */
+static struct err *switch_at(struct guest *g, struct qemu_debug *d, uint64_t gva, bool on)
+{
+	struct err *e = NULL;
+
+	for (size_t i = 0; !e && i < g->n_breakpoints; i++) {
+		const struct breakpoint *b = &g->breakpoints[i];
+
+		if (b->gva == gva && is_execute(b->kind))
+			e = on ? set(d, 0, b) : qemu_debug_clear(d, b);
+	}
+	return e;
+}
+
+static struct err *pass(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t pc)
+{
+	struct err *e = switch_at(g, d, pc, false), *again;
+
+	if (!e)
+		e = step_alone(d, vcpu);
+	again = switch_at(g, d, pc, true);
+	if (!e)
+		return again;
+	err_destroy(again);
+	return e;
+}
+
+/* It is forgotten when it is told, or now if it is none any more. */
+static struct err *take_hit(struct guest *g, struct qemu_debug *d, unsigned vcpu, struct guest_event *ret)
+{
+	struct qemu_debug_cpu *c = &d->cpus[vcpu];
+	uint64_t pc;
+	struct err *e = read_pc(g, d, vcpu, &pc);
+
+	if (e)
+		return e;
+	c->has_hit = c->pc == pc && is_set(g, &c->hit);
+	if (c->has_hit)
+		*ret = c->hit;
+	return NULL;
+}
+
+/* One that steps off a breakpoint does it here, and alone. */
+static struct err *start_cpu(struct guest *g, struct qemu_debug *d, unsigned vcpu, struct guest_event *ret)
+{
+	uint64_t pc;
+	struct err *e = read_pc(g, d, vcpu, &pc);
+
+	if (e || !breakpoint_at(g, pc))
+		return e;
+	e = pass(g, d, vcpu, pc);
+	if (!e && d->cpus[vcpu].action == RUN_STEP)
+		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = SIGNAL_TRAP,
+					     .cause = STOP_STEP };
+	return e;
+}
+
+struct err *qemu_debug_prepare(struct guest *g, struct qemu_debug *d, const enum run_action *actions,
+			       struct guest_event *ret)
+{
+	struct err *e = need_stub(d);
+
+	for (unsigned i = 0; i < d->n_cpus; i++)
+		d->cpus[i].action = actions ? actions[i] : RUN_CONTINUE;
+	ret->kind = GUEST_EVENT_NONE;
+	/* Before anything runs. */
+	for (unsigned i = 0; !e && ret->kind == GUEST_EVENT_NONE && i < d->n_cpus; i++)
+		if (d->cpus[i].action != RUN_HOLD && d->cpus[i].has_hit)
+			e = take_hit(g, d, i, ret);
+	for (unsigned i = 0; !e && ret->kind == GUEST_EVENT_NONE && g->n_breakpoints && i < d->n_cpus; i++)
+		if (d->cpus[i].action != RUN_HOLD)
+			e = start_cpu(g, d, i, ret);
+	return e;
+}
+
+static bool all_continue(const struct qemu_debug *d)
+{
+	for (unsigned i = 0; i < d->n_cpus; i++)
+		if (d->cpus[i].action != RUN_CONTINUE)
+			return false;
+	return true;
+}
+
+static struct err *go_by_stub(struct guest *g, struct qemu_debug *d)
+{
+	enum run_action *actions = xcalloc(d->n_cpus, sizeof(*actions));
+	struct err *e = set_step_flags(g, d);
+
+	for (unsigned i = 0; i < d->n_cpus; i++)
+		actions[i] = d->cpus[i].action;
+	if (!e)
+		e = run_stub(d, actions);
+	free(actions);
+	return check_stub(d, e);
+}
+
+struct err *qemu_debug_go(struct guest *g, struct qemu_debug *d)
+{
+	struct qemu_status status;
+
+	d->running = true;
+	return all_continue(d) ? qemu_run(d->qmp, &status) : go_by_stub(g, d);
+}
+
+void qemu_debug_let_go(struct qemu_debug *d)
+{
+	d->running = true;
+	for (unsigned i = 0; i < d->n_cpus; i++)
+		d->cpus[i].action = RUN_CONTINUE;
+}
+
+/* ---- stops ---- */
+
+static void note_hit(struct qemu_debug_cpu *c, unsigned vcpu, enum breakpoint_kind kind, uint64_t gva, uint64_t pc)
+{
+	c->has_hit = true;
+	c->pc = pc;
+	c->hit = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = SIGNAL_TRAP,
+				       .cause = STOP_BREAKPOINT, .breakpoint = kind, .gva = gva };
+}
+
+/* What a vCPU has stopped for, if for anything. The reply names one of those that did. */
+static struct err *look_at(struct guest *g, struct qemu_debug *d, unsigned vcpu, const struct guest_event *reply)
+{
+	struct qemu_debug_cpu *c = &d->cpus[vcpu];
+	bool named = reply->kind == GUEST_EVENT_STOPPED && reply->vcpu == vcpu;
+	const struct breakpoint *b;
+	uint64_t pc;
+	struct err *e = read_pc(g, d, vcpu, &pc);
+
+	if (e)
+		return e;
+	b = breakpoint_at(g, pc);
+	if (named && reply->cause == STOP_BREAKPOINT)
+		note_hit(c, vcpu, reply->breakpoint, reply->gva, pc);
+	else if (b && c->action == RUN_CONTINUE)
+		note_hit(c, vcpu, b->kind, b->gva, pc);
+	return NULL;
+}
+
+static struct err *look_at_all(struct guest *g, struct qemu_debug *d, const struct guest_event *reply)
+{
+	struct err *e = NULL;
+
+	for (unsigned i = 0; !e && g->n_breakpoints && i < d->n_cpus; i++)
+		if (d->cpus[i].action != RUN_HOLD)
+			e = look_at(g, d, i, reply);
+	return e;
+}
+
+/* The vCPU that the reply names first: another one's hit waits. */
+static void choose_event(const struct qemu_debug *d, const struct guest_event *reply, struct guest_event *ret)
+{
+	const struct qemu_debug_cpu *named = &d->cpus[reply->vcpu];
+
+	if (named->has_hit) {
+		*ret = named->hit;
+		return;
+	}
+	if (named->action == RUN_STEP) {
+		*ret = *reply;
+		ret->cause = STOP_STEP;
+		return;
+	}
+	for (unsigned i = 0; i < d->n_cpus; i++) {
+		if (d->cpus[i].has_hit) {
+			*ret = d->cpus[i].hit;
+			return;
+		}
+	}
+}
+
+struct err *qemu_debug_stopped(struct guest *g, struct qemu_debug *d, bool by_debug, struct guest_event *ret)
+{
+	struct guest_event reply = { .kind = GUEST_EVENT_NONE };
+	struct err *e;
+
+	if (!d->running)
+		return NULL;
+	d->running = false;
+	e = d->stub->stub ? take_reply(d, REPLY_MS, &reply) : NULL;
+	if (!e)
+		e = reset_step_flags(d);
+	e = qemu_stub_check(d->stub, e);
+	if (!e)
+		e = look_at_all(g, d, &reply);
+	if (e || !by_debug)
+		return e;
+	if (reply.kind == GUEST_EVENT_STOPPED && reply.vcpu < d->n_cpus)
+		choose_event(d, &reply, ret);
+	else
+		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .signal = SIGNAL_TRAP };
+	return NULL;
+}
+
+void qemu_debug_told(struct qemu_debug *d, unsigned vcpu)
+{
+	if (vcpu < d->n_cpus)
+		d->cpus[vcpu].has_hit = false;
+}
+
+/* ---- the end ---- */
+
+bool qemu_debug_steps(const struct qemu_debug *d)
+{
+	for (unsigned i = 0; i < d->n_cpus; i++)
+		if (d->cpus[i].stepping)
+			return true;
+	return false;
+}
+
+struct err *qemu_debug_end_steps(struct qemu_debug *d)
+{
+	struct err *e = NULL;
+
+	for (unsigned i = 0; !e && i < d->n_cpus; i++) {
+		if (d->cpus[i].stepping && d->stub->stub)
+			e = qemu_stub_end_step(d->qmp, d->stub, i);
+		d->cpus[i].stepping = false;
+		d->cpus[i].has_hit = false;
+	}
+	return e;
+}

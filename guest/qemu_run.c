@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "guest/qemu_run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+/* A vCPU that runs comes to such a stop at its next instruction. */
+#define LATE_STOP_US 10000u
+#define LATE_STOP_LOOKS 5u
+#define LATE_STOPS_MAX 64u
+
+struct err *qemu_status_ask(struct qmp *q, struct qemu_status *ret)
+{
+	struct json_object *o;
+	struct err *e = qmp_execute(q, "query-status", NULL, &o);
+
+	if (e)
+		return e;
+	ret->running = json_object_get_boolean(json_object_object_get(o, "running"));
+	snprintf(ret->word, sizeof(ret->word), "%s", qmp_string(o, "status"));
+	json_object_put(o);
+	return NULL;
+}
+
+bool qemu_status_is(const struct qemu_status *s, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(s->word, words[i]))
+			return true;
+	return false;
+}
+
+struct err *qemu_run(struct qmp *q, struct qemu_status *ret)
+{
+	/* A guest that was reset or paused again; in any other state it is not ours to run. */
+	static const char *const ready[] = { "paused", "prelaunch", "debug" };
+	struct err *e = qemu_status_ask(q, ret);
+
+	if (e || !qemu_status_is(ret, ready, ARRAY_LEN(ready)))
+		return e;
+	e = qmp_run(q, "cont", NULL);
+	return e ? e : qemu_status_ask(q, ret);
+}
+
+/* Whether it goes on running. */
+static struct err *watch(struct qmp *q, struct qemu_status *ret)
+{
+	struct err *e = NULL;
+
+	for (unsigned i = 0; !e && ret->running && i < LATE_STOP_LOOKS; i++) {
+		usleep(LATE_STOP_US);
+		e = qemu_status_ask(q, ret);
+	}
+	return e;
+}
+
+struct err *qemu_run_past_stops(struct qmp *q, struct qemu_status *ret)
+{
+	struct err *e = qemu_run(q, ret);
+
+	for (unsigned i = 0; !e && i < LATE_STOPS_MAX; i++) {
+		e = watch(q, ret);
+		if (e || strcmp(ret->word, "debug") != 0)
+			break;
+		e = qemu_run(q, ret);
+	}
+	return e;
+}

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Breakpoints, watchpoints and steps in Linux guests through --qmp; they are as they were afterwards."""
+
+import re
+import time
+
+import guests
+import harness
+
+HITS = 20
+STEPS = harness.times(100)
+INTERRUPTS = harness.times(50)
+KILLED_AFTER = harness.some([0, 0.001, 0.003, 0.01])
+TEXT_BYTES = 1 << 20
+
+
+class RunTests:
+    """What holds for every guest. spin=1 keeps a process in system calls."""
+
+    CALLED = 'ksys_write'   # by each turn of the spinner
+    ENTRY = 0
+    COUNTED = 'jiffies_64'
+    PC = None               # its number in our target.xml
+    ORDER = 'little'
+
+    def setUp(self):
+        super().setUp()
+        # Asked of the guest while it runs.
+        self.called = self.guest.symbol(self.CALLED) + self.ENTRY
+        if self.COUNTED:
+            self.guest.symbol(self.COUNTED)
+        self.target = ('--qmp', self.guest.qmp_path)
+        if self.guest.running():
+            self.guest.stop()
+        self.text_at = self.guest.symbols['_stext']
+        self.text = self.guest.memsave(self.text_at, TEXT_BYTES)
+        self.guest.cont()
+        self.session = self.rsp(self.target)
+        self.session.ask('QStartNoAckMode')
+        self.watched = self.find_watched()
+
+    def find_watched(self):
+        """Of 8 bytes that the kernel writes all the time."""
+        return self.guest.symbols[self.COUNTED]
+
+    def leave(self):
+        """Whatever is armed."""
+        self.assertEqual(self.session.detach(), 'OK')
+        self.check_alive()
+
+    def check_alive(self):
+        self.assertEqual(self.guest.qmp('query-status')['status'], 'running')
+        self.assertIsNone(self.guest.stub_filename())
+        self.assertEqual(self.guest.run('echo alive'), ['alive'])
+        before = self.guest.count()
+        harness.wait_for(lambda: self.guest.count() != before, 60, 'the spinner goes on')
+        self.guest.stop()
+        self.assertEqual(self.guest.memsave(self.text_at, TEXT_BYTES), self.text)
+        self.guest.cont()
+
+    def stopped(self, reply):
+        """(thread, pc)"""
+        match = re.match(r'T05thread:(\d+);.*?\b%x:([0-9a-f]{16});' % self.PC, reply)
+        self.assertTrue(match, reply)
+        return int(match.group(1)), int.from_bytes(bytes.fromhex(match.group(2)), self.ORDER)
+
+    def set(self, kind, address, size):
+        self.assertEqual(self.session.ask('Z%d,%x,%x' % (kind, address, size)), 'OK')
+
+    def clear(self, kind, address, size):
+        self.assertEqual(self.session.ask('z%d,%x,%x' % (kind, address, size)), 'OK')
+
+    def test_breakpoints(self):
+        for kind in (0, 1):
+            with self.subTest(kind=kind):
+                self.set(kind, self.called, 4)
+                for _ in range(HITS):
+                    self.assertEqual(hex(self.stopped(self.session.ask('vCont;c', 60))[1]), hex(self.called))
+                self.assertEqual(self.session.read(self.text_at, 4096), self.text[:4096])
+                self.clear(kind, self.called, 4)
+        self.leave()
+
+    def test_watchpoint(self):
+        at = self.watched
+        self.set(2, at, 8)
+        for _ in range(HITS):
+            reply = self.session.ask('vCont;c', 60)
+            self.stopped(reply)
+            self.assertIn(';watch:%x;' % at, reply)
+        self.leave()
+
+    def test_steps(self):
+        self.set(1, self.called, 4)
+        thread, last = self.stopped(self.session.ask('vCont;c', 60))
+        moved = 0
+        for _ in range(STEPS):
+            at = self.stopped(self.session.ask('vCont;s:%x' % thread))
+            self.assertEqual(at[0], thread)
+            moved += at[1] != last
+            last = at[1]
+        self.assertGreater(moved, STEPS * 9 // 10)
+        self.leave()
+
+    def test_interrupts(self):
+        self.set(1, self.guest.symbols['_stext'], 4)
+        for n in range(INTERRUPTS):
+            self.session.send('vCont;c')
+            time.sleep(0.002 * (n % 5))
+            self.session.interrupt()
+            self.assertRegex(self.session.receive().decode(), '^T02')
+        self.leave()
+
+    def test_detach_with_all_armed(self):
+        self.set(0, self.called, 4)
+        self.set(1, self.called + 64, 4)
+        self.set(2, self.watched, 8)
+        self.stopped(self.session.ask('vCont;c', 60))
+        self.leave()
+
+    def test_killed_with_all_armed(self):
+        for seconds in KILLED_AFTER:
+            with self.subTest(seconds=seconds):
+                self.set(0, self.called, 4)
+                self.set(2, self.watched, 8)
+                self.session.send('vCont;c')
+                time.sleep(seconds)
+                self.session.proc.kill()
+                self.session.proc.wait()
+                harness.wait_for(lambda: not harness.tagged(self.tag), 20, 'our processes end')
+                self.check_alive()
+                self.session = self.rsp(self.target)
+                self.session.ask('QStartNoAckMode')
+        self.leave()
+
+    def test_gdb(self):
+        self.assertEqual(self.session.detach(), 'OK')
+        remote = 'target remote | ' + ' '.join(map(str, (harness.SERVER, '-', *self.target)))
+        words = [remote, 'hbreak *%#x' % self.called, 'continue', 'delete',
+                 'break *%#x if ++$n == 3' % self.called, 'continue', 'p $n',
+                 'stepi', 'thread apply all bt 1', 'detach']
+        out = self.run_gdb('-ex', 'set pagination off', '-ex', 'set width 0', '-ex', 'set confirm off', '-ex',
+                           'set remotetimeout 60', '-ex', 'set var $n = 0',
+                           *[w for c in words for w in ('-ex', c)], seconds=300, program='gdb-multiarch')
+        self.assertRegex(out, r'(?m)^Thread .*Breakpoint 1, ')
+        self.assertRegex(out, r'(?m)^Thread .*Breakpoint 2, ')
+        self.assertRegex(out, r'(?m)^\$\d+ = 3$')
+        self.assertEqual(len(re.findall(r'(?m)^#0 ', out)), self.guest.n_cpus)
+        self.check_alive()
+
+
+class TestAmd64(RunTests, guests.GuestCase):
+    PC = 16
+
+    @classmethod
+    def make_guest(cls):
+        return guests.Linux('amd64', append='spin=1')
+
+
+class TestS390x(RunTests, guests.GuestCase):
+    PC = 1
+    R15 = 17
+    COUNTED = None
+    ORDER = 'big'
+
+    @classmethod
+    def make_guest(cls):
+        return guests.Linux('s390x', append='spin=1')
+
+    def find_watched(self):
+        """Where each function that the system call calls saves the stack pointer: its kallsyms has no data."""
+        self.set(1, self.called, 4)
+        thread, _ = self.stopped(self.session.ask('vCont;c', 60))
+        self.clear(1, self.called, 4)
+        self.session.thread(thread)
+        return int(self.session.ask('p%x' % self.R15), 16) + 120
+
+
+class TestPpc64el(RunTests, guests.GuestCase):
+    PC = 32
+    ENTRY = 8  # where the kernel itself calls it: its table of contents is set already
+
+    @classmethod
+    def make_guest(cls):
+        return guests.Linux('ppc64el', append='spin=1')
