@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "guest/inject.h"
+#include "guest/kvm_run_page.h"
 #include "guest/step.h"
 
 /* How long a vCPU that runs alone may do without the other threads of the VMM. */
@@ -68,19 +68,9 @@ static struct armed_vcpu *find_vcpu(const struct armed *a, int fd)
 	return NULL;
 }
 
-static struct kvm_run *map_run(const struct armed *a, int fd)
-{
-	int own = (int)syscall(SYS_pidfd_getfd, a->pidfd, fd, 0);
-	void *run = own < 0 ? MAP_FAILED : mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
-
-	if (own >= 0)
-		close(own);
-	return run == MAP_FAILED ? NULL : run;
-}
-
 static struct err *add_vcpu(struct armed *a, int fd, struct armed_vcpu **ret)
 {
-	struct kvm_run *run = map_run(a, fd);
+	struct kvm_run *run = kvm_run_page_map(a->pidfd, fd);
 
 	if (!run)
 		return err_sys(errno, "cannot map what KVM tells of vCPU descriptor %d", fd);
@@ -107,7 +97,7 @@ static bool is_armed(const struct armed *a, const struct armed_vcpu *v)
 	return !v->has_exception && !memcmp(&v->set, wanted(a, v), sizeof(v->set));
 }
 
-static struct err *call_kvm(struct armed *a, int fd, struct kvm_guest_debug *d)
+static struct err *call_kvm(struct armed *a, int fd, unsigned long request, void *data, size_t bytes)
 {
 	struct injector in;
 	long result = 0;
@@ -115,11 +105,23 @@ static struct err *call_kvm(struct armed *a, int fd, struct kvm_guest_debug *d)
 
 	if (e)
 		return e;
-	e = inject_ioctl(&in, fd, KVM_SET_GUEST_DEBUG, d, sizeof(*d), &result);
+	e = inject_ioctl(&in, fd, request, data, bytes, &result);
 	e = inject_end_after(&in, e, &a->stuck);
 	if (!e && result < 0)
-		e = err_sys((int)-result, "KVM_SET_GUEST_DEBUG of vCPU descriptor %d", fd);
+		e = err_sys((int)-result, "cannot set debug registers of vCPU descriptor %d", fd);
 	return e;
+}
+
+/* KVM gives the guest the exception alone, and its handler would take it for a false alarm. */
+static struct err *tell_cause(struct armed *a, const struct armed_vcpu *v)
+{
+	uint64_t regs[KVM_DEBUG_CAUSE_BYTES / sizeof(uint64_t)];
+	struct err *e = call_kvm(a, v->order.fd, kvm_debug_get_cause, regs, sizeof(regs));
+
+	if (e)
+		return e;
+	kvm_debug_set_cause(regs, &v->exception);
+	return call_kvm(a, v->order.fd, kvm_debug_put_cause, regs, sizeof(regs));
 }
 
 static struct err *set_debug(struct armed *a, struct armed_vcpu *v, const struct kvm_guest_debug *d)
@@ -130,8 +132,11 @@ static struct err *set_debug(struct armed *a, struct armed_vcpu *v, const struct
 	v->set = *d;
 	if (v->has_exception)
 		kvm_debug_add_exception(&now, &v->exception);
+	/* At worst the guest has it without its cause: what is armed must follow all the same. */
+	if (v->has_exception && v->exception.kind == KVM_HIT_GUESTS)
+		err_destroy(tell_cause(a, v));
 	v->has_exception = false;
-	return call_kvm(a, v->order.fd, &now);
+	return call_kvm(a, v->order.fd, KVM_SET_GUEST_DEBUG, &now, sizeof(now));
 }
 
 /* Where a step starts KVM takes from the registers at this call: each step needs its own. */
@@ -487,7 +492,7 @@ static void disarm(struct armed *a, struct armed_vcpu *v)
 	/* A vCPU that is gone has nothing armed. */
 	if (v->set.control || v->has_exception)
 		err_destroy(set_debug(a, v, &none));
-	munmap(v->run, PAGE_BYTES);
+	kvm_run_page_unmap(v->run);
 }
 
 void armed_destroy(struct armed *a, bool *ret_stuck)

@@ -244,6 +244,30 @@ struct err *guardian_run(struct guardian *g, const struct guardian_run *run, uns
 	return e;
 }
 
+struct err *guardian_watch(struct guardian *g, bool hold)
+{
+	struct buf msg = { 0 };
+	struct err *e;
+
+	put_request(&msg, WARD_WATCH, hold);
+	e = ask(g, &msg);
+	buf_deinit(&msg);
+	return e;
+}
+
+struct err *guardian_seen(struct guardian *g, struct watched *ret)
+{
+	struct buf msg = { 0 };
+	struct err *e;
+
+	put_request(&msg, WARD_SEEN, 0);
+	e = ask(g, &msg);
+	if (!e)
+		e = watched_take(&msg, ret);
+	buf_deinit(&msg);
+	return e;
+}
+
 static void put_calls(struct buf *msg, const struct guardian_ioctl *calls, size_t n)
 {
 	put_request(msg, WARD_IOCTLS, (uint32_t)n);

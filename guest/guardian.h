@@ -10,12 +10,13 @@
 #include "base/err.h"
 #include "guest/guest.h"
 #include "guest/kvm_debug.h"
+#include "guest/watched.h"
 
 /*
  * The process that does all ptrace work for one VMM. It shares nothing with the
  * front end but a socket; when that closes, for whatever reason, it undoes what it
  * did, lets the VMM go and ends. While the guest runs it traces nothing, unless
- * something is armed in it.
+ * something is armed in it, or it is to be watched.
  */
 struct guardian;
 
@@ -79,6 +80,17 @@ struct guardian_run {
 struct err *guardian_run(struct guardian *g, const struct guardian_run *run, unsigned n_vcpus) MUST_CHECK;
 /* True once when the guest has stopped by itself. Does not wait. */
 bool guardian_take_event(struct guardian *g);
+
+/* ---- watching what it asks of KVM ---- */
+
+/*
+ * Lets a VMM go, stopped or free, with nothing armed, and follows all of its system
+ * calls until guardian_resume(): other stops and runs may come in between. hold: the
+ * guest stops before a vCPU runs, of which guardian_take_event() tells.
+ */
+struct err *guardian_watch(struct guardian *g, bool hold) MUST_CHECK;
+/* What it was seen to do since the first guardian_watch(). Caller ends *ret with watched_deinit(). */
+struct err *guardian_seen(struct guardian *g, struct watched *ret) MUST_CHECK;
 
 /* ---- calls ---- */
 

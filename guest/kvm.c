@@ -15,6 +15,7 @@
 #include "guest/backends.h"
 #include "guest/kvm.h"
 #include "guest/kvm_host.h"
+#include "guest/kvm_watched.h"
 #include "guest/proc.h"
 
 /* KVM_USER_MEM_SLOTS where KVM cannot be asked: SHRT_MAX less its own slots. */
@@ -23,10 +24,12 @@
 #define WALK_TRIES 8
 /* From the first sign of its death to the last of a VMM. */
 #define DYING_MS 100
+/* The same where a thread of it is gone already, on a machine that is busy. */
+#define SURELY_DYING_MS 2000
 
 /* ---- what the process is ---- */
 
-static struct err *check_process(pid_t pid)
+struct err *kvm_check_process(pid_t pid)
 {
 	struct buf status = { 0 };
 	struct err *e = proc_read(&status, "/proc/%d/status", pid);
@@ -73,7 +76,8 @@ static struct err *read_fds(struct kvm *k)
 	unsigned n = 0;
 
 	if (!e)
-		e = kvm_fds_sort_out(&f, k->pidfd, &k->peek, &k->layout);
+		e = k->watched ? kvm_watched_sort_out(&f, k->pid, k->guardian) :
+				 kvm_fds_sort_out(&f, k->pidfd, &k->peek, &k->layout);
 	if (!e && k->vm >= f.n_vms)
 		e = err_new(ERR_INVALID, "process %d has %zu VMs; there is no VM %u, they count from 0", k->pid,
 			    f.n_vms, k->vm);
@@ -138,16 +142,22 @@ static struct err *renew_mappings(struct guest *g)
 	return e;
 }
 
+static struct err *walk_slots(struct kvm *k, struct kvm_slot **ret, size_t *ret_n)
+{
+	uint64_t kvm = k->fds.vms[k->vm].kvm;
+	struct err *e = kvm_slots_generation(&k->peek, &k->layout, kvm, &k->generation);
+
+	return e ? e : kvm_slots_walk(&k->peek, &k->layout, kvm, (uint64_t)sysconf(_SC_PAGESIZE), ret, ret_n);
+}
+
 static struct err *read_slots_once(struct guest *g)
 {
 	struct kvm *k = g->priv;
-	uint64_t kvm = k->fds.vms[k->vm].kvm;
 	struct kvm_slot *slots;
 	size_t n;
-	struct err *e = kvm_slots_generation(&k->peek, &k->layout, kvm, &k->generation);
+	struct err *e = k->watched ? kvm_watched_slots(k->guardian, k->fds.vms[k->vm].fd, &slots, &n) :
+				     walk_slots(k, &slots, &n);
 
-	if (!e)
-		e = kvm_slots_walk(&k->peek, &k->layout, kvm, (uint64_t)sysconf(_SC_PAGESIZE), &slots, &n);
 	if (e)
 		return e;
 	free(k->slots);
@@ -195,8 +205,9 @@ struct err *kvm_check_held(struct guest *g)
 struct err *kvm_explain_failure(struct guest *g, struct err *e)
 {
 	struct kvm *k = g->priv;
+	bool surely = e && err_code(e) == ERR_GONE && k->guardian && !guardian_ended(k->guardian);
 
-	if (!e || !is_readable(k->pidfd, DYING_MS))
+	if (!e || !is_readable(k->pidfd, surely ? SURELY_DYING_MS : DYING_MS))
 		return e;
 	err_destroy(e);
 	return kvm_check_held(g);
@@ -216,9 +227,13 @@ static void drop_guardian(struct kvm *k)
 	bool killed = k->guardian && guardian_ended(k->guardian);
 
 	guardian_destroy(k->guardian);
-	if (killed && k->control.armed)
-		kvm_control_heal(k);
 	k->guardian = NULL;
+	if (killed && k->control.armed) {
+		/* vCPUs that came up since the stop are armed too. */
+		if (!k->watched)
+			err_destroy(read_fds(k));
+		kvm_control_heal(k);
+	}
 	kvm_control_forget(k);
 }
 
@@ -229,6 +244,9 @@ static struct err *need_guardian(struct kvm *k)
 
 	if (k->guardian && !guardian_ended(k->guardian))
 		return NULL;
+	if (k->watched)
+		return err_new(ERR_GONE, "the guardian process that had watched VMM %d has ended: where its guest's "
+					 "memory is can only be known with CAP_BPF and CAP_PERFMON now", k->pid);
 	drop_guardian(k);
 	e = guardian_start(k->pid, &k->guardian);
 	return e ? e : watch(k, guardian_fd(k->guardian));
@@ -256,7 +274,7 @@ static bool is_unchanged(const struct kvm *k)
 	struct kvm_generation now;
 	struct err *e;
 
-	if (!k->n_slots || !kvm_fds_unchanged(&k->fds, k->pid, k->pidfd, k->vm, &k->peek, &k->layout))
+	if (k->watched || !k->n_slots || !kvm_fds_unchanged(&k->fds, k->pid, k->pidfd, k->vm, &k->peek, &k->layout))
 		return false;
 	e = kvm_slots_generation(&k->peek, &k->layout, k->fds.vms[k->vm].kvm, &now);
 	if (!e)
@@ -289,15 +307,20 @@ static struct err *stop_all(struct guest *g)
 	k->control.undisturbed = false;
 	if (k->control.running)
 		return kvm_control_stop(g);
-	if (!is_unchanged(k))
+	e = need_guardian(k);
+	if (!e && !is_unchanged(k))
 		e = read_fds(k);
-	if (!e)
-		e = need_guardian(k);
 	if (!e)
 		e = guardian_stop(k->guardian, (unsigned)k->fds.n_vcpus, &st);
 	k->n_parked = st.parked;
 	guardian_stopped_deinit(&st);
 	return e;
+}
+
+/* As it was before the stop: watched, or not traced at all. */
+static struct err *set_free(const struct kvm *k)
+{
+	return k->watched ? guardian_watch(k->guardian, false) : guardian_resume(k->guardian);
 }
 
 static struct err *kvm_stop(struct guest *g)
@@ -313,7 +336,7 @@ static struct err *kvm_stop(struct guest *g)
 	if (!k->control.undisturbed)
 		e = kvm_explain_failure(g, refresh(g));
 	if (e)
-		err_destroy(guardian_resume(k->guardian));
+		err_destroy(set_free(k));
 	else
 		guest_set_vcpus(g, k->n_vcpus);
 	g->was_paused = !k->n_parked;
@@ -329,7 +352,7 @@ static struct err *let_go(struct guest *g)
 	if (e)
 		return e;
 	err_destroy(kvm_host_before_resume(k->guardian, k->vcpu_fds, k->n_vcpus));
-	e = guardian_resume(k->guardian);
+	e = set_free(k);
 	if (e) {
 		err_destroy(kvm_check_held(g));
 		return e;
@@ -349,6 +372,7 @@ static void kvm_close(struct guest *g)
 {
 	struct kvm *k = g->priv;
 
+	k->watched = false;
 	if (g->state == GUEST_STOPPED)
 		err_destroy(let_go(g));
 	drop_guardian(k);
@@ -455,6 +479,8 @@ static void kvm_describe(struct guest *g, struct buf *out)
 	struct kvm *k = g->priv;
 
 	kvm_control_describe(k, out);
+	if (k->watched)
+		buf_adds(out, "memory slots are those that the VMM was seen to set: all of its system calls are traced\n");
 	buf_addf(out, "VMM process %d, VM %u of %zu, %u of %zu vCPUs were in KVM_RUN at the stop\n", k->pid, k->vm,
 		 k->fds.n_vms, k->n_parked, k->fds.n_vcpus);
 	if (k->fds.io_uring || k->fds.vhost || k->fds.vfio)
@@ -507,32 +533,64 @@ static struct err *open_process(struct kvm *k)
 		e = kvm_control_init(&k->control);
 	if (!e)
 		e = watch(k, k->control.event_fd);
-	if (!e)
-		e = kvm_layout_of_host(&k->layout);
-	if (!e)
-		e = kpeek_open_bpf(&k->peek);
 	k->user_slots = ask_user_slots();
 	return e;
+}
+
+static struct err *open_peek(struct kvm *k)
+{
+	struct err *e = kvm_layout_of_host(&k->layout);
+
+	return e ? e : kpeek_open_bpf(&k->peek);
+}
+
+static struct guest *create_guest(pid_t pid, unsigned vm, struct guardian *guardian)
+{
+	struct kvm *k = xcalloc(1, sizeof(*k));
+
+	*k = (struct kvm){ .pid = pid, .pidfd = -1, .epoll_fd = -1, .vm = vm, .guardian = guardian,
+			   .control.event_fd = -1 };
+	return guest_create(&kvm_ops, kvm_host_arch(), k);
 }
 
 struct err *guest_open_kvm(pid_t pid, unsigned vm, struct guest **ret)
 {
 	struct kvm_fds probe;
-	struct err *e = check_process(pid);
+	struct err *e = kvm_check_process(pid);
 	struct guest *g;
-	struct kvm *k;
 
 	if (!e)
 		e = explain_fds(kvm_fds_read(pid, &probe), pid);
 	if (e)
 		return e;
 	kvm_fds_deinit(&probe);
-	k = xcalloc(1, sizeof(*k));
-	*k = (struct kvm){ .pid = pid, .pidfd = -1, .epoll_fd = -1, .vm = vm, .control.event_fd = -1 };
-	g = guest_create(&kvm_ops, kvm_host_arch(), k);
-	e = open_process(k);
+	g = create_guest(pid, vm, NULL);
+	e = open_process(g->priv);
+	if (!e)
+		e = open_peek(g->priv);
 	if (!e)
 		e = refresh(g);
+	if (e) {
+		guest_destroy(g);
+		return e;
+	}
+	*ret = g;
+	return NULL;
+}
+
+struct err *kvm_open_held(pid_t pid, unsigned vm, struct guardian *guardian, struct guest **ret)
+{
+	struct guest *g = create_guest(pid, vm, guardian);
+	struct kvm *k = g->priv;
+	struct err *e = open_process(k);
+	struct err *blind = open_peek(k);
+
+	k->watched = blind != NULL;
+	err_destroy(blind);
+	if (!e)
+		e = watch(k, guardian_fd(guardian));
+	if (!e)
+		e = guest_stop(g);
 	if (e) {
 		guest_destroy(g);
 		return e;

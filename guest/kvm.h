@@ -19,6 +19,7 @@ struct kvm {
 	int pidfd;
 	int epoll_fd; /* pidfd, the guardian and control.event_fd */
 	unsigned vm;  /* index */
+	bool watched; /* its slots are known by what the guardian has seen, not by peek */
 	struct kpeek peek;
 	struct kvm_layout layout;
 	int user_slots; /* slots from this number on are KVM's own */
@@ -35,6 +36,11 @@ struct kvm {
 
 /* While the guest stands still this must be so; a guardian that was killed has let it go. */
 struct err *kvm_check_held(struct guest *g) MUST_CHECK;
+/* Is the process one that can be attached to, as far as can be told from outside? */
+struct err *kvm_check_process(pid_t pid) MUST_CHECK;
+/* The guest of a VMM that guardian g holds before it ran: it is stopped. Takes over g, on failure too. */
+struct err *kvm_open_held(pid_t pid, unsigned vm, struct guardian *g, struct guest **ret) MUST_CHECK;
+
 /* A VMM that is being killed fails in many ways before it is seen to have exited: says so in place of e. */
 struct err *kvm_explain_failure(struct guest *g, struct err *e) MUST_CHECK;
 

@@ -19,6 +19,7 @@
 #define SIGNAL_TRAP 5
 /* A pause as long as this is one that the guest is told of. */
 #define NOTED_PAUSE_MS 500
+#define PAGE_BYTES 4096u
 
 struct err *kvm_control_init(struct kvm_control *c)
 {
@@ -109,7 +110,7 @@ static struct err *check_unused(struct kvm *k)
 	uint64_t flags = 0;
 	struct err *e = NULL;
 
-	if (k->control.armed || !k->layout.vcpu_guest_debug)
+	if (k->control.armed || k->watched || !k->layout.vcpu_guest_debug)
 		return NULL;
 	for (size_t i = 0; !e && !flags && i < k->fds.n_vcpus; i++)
 		if (k->fds.vcpus[i].kvm == k->fds.vms[k->vm].kvm)
@@ -262,9 +263,20 @@ void kvm_control_forget(struct kvm *k)
 
 /* ---- hits ---- */
 
+/* The page may be mapped elsewhere too: what counts is that the instruction is still to be there. */
+static bool is_of_an_instruction(const struct kvm_control *c, uint64_t pc)
+{
+	for (size_t i = 0; i < c->n_points; i++)
+		if (!c->points[i].in_register && !((c->points[i].b.gva ^ pc) % PAGE_BYTES))
+			return true;
+	return false;
+}
+
 static bool is_reportable(const struct kvm_control *c, const struct kvm_seen *s)
 {
-	return s->has_hit && (s->hit.kind == KVM_HIT_STEP || s->hit.kind == KVM_HIT_SOFTWARE || point_of(c, &s->hit));
+	if (!s->has_hit || s->hit.kind == KVM_HIT_STEP)
+		return s->has_hit;
+	return point_of(c, &s->hit) || (s->hit.kind == KVM_HIT_SOFTWARE && is_of_an_instruction(c, s->hit.pc));
 }
 
 static void report(const struct kvm_control *c, struct kvm_seen *s, unsigned vcpu, struct guest_event *ret)

@@ -72,11 +72,20 @@ struct kvm_hit {
 	int vcpu_fd;
 	uint64_t pc;  /* linear */
 	uint64_t gva; /* KVM_HIT_WATCH: what the debug register holds */
+	uint64_t cause; /* KVM_HIT_GUESTS: for kvm_debug_set_cause() */
 };
 
 /* What an exit means to a vCPU that was given d. Sets all but vcpu_fd. */
 void kvm_debug_read_exit(const struct kvm_run *run, const struct kvm_guest_debug *d, struct kvm_hit *ret);
 /* Adds the exception of an exit (KVM_HIT_GUESTS, or a breakpoint instruction of its own): the guest has it next. */
 void kvm_debug_add_exception(struct kvm_guest_debug *d, const struct kvm_hit *hit);
+
+/*
+ * The registers that tell the guest's handler why it was called. Nothing sets them with
+ * the exception: they are got, changed and set by these ioctls of the vCPU before.
+ */
+#define KVM_DEBUG_CAUSE_BYTES 128u
+extern const unsigned long kvm_debug_get_cause, kvm_debug_put_cause;
+void kvm_debug_set_cause(void *regs, const struct kvm_hit *hit);
 
 #endif

@@ -24,6 +24,9 @@
 
 const uint8_t kvm_debug_insn[KVM_DEBUG_INSN_BYTES] = { 0xcc };
 const unsigned kvm_debug_n_registers = N_REGISTERS;
+const unsigned long kvm_debug_get_cause = KVM_GET_DEBUGREGS;
+const unsigned long kvm_debug_put_cause = KVM_SET_DEBUGREGS;
+static_assert(sizeof(struct kvm_debugregs) == KVM_DEBUG_CAUSE_BYTES, "the ioctls' argument");
 
 /* The largest aligned piece at gva that a register can hold. */
 static unsigned piece_bytes(uint64_t gva, uint64_t left)
@@ -140,6 +143,7 @@ void kvm_debug_read_exit(const struct kvm_run *run, const struct kvm_guest_debug
 	ret->kind = KVM_HIT_NONE;
 	ret->pc = x->pc;
 	ret->gva = 0;
+	ret->cause = x->dr6;
 	if (run->exit_reason != KVM_EXIT_DEBUG || !(d->control & KVM_GUESTDBG_ENABLE))
 		return;
 	if (x->exception == VECTOR_BP && d->control & KVM_GUESTDBG_USE_SW_BP)
@@ -151,4 +155,11 @@ void kvm_debug_read_exit(const struct kvm_run *run, const struct kvm_guest_debug
 void kvm_debug_add_exception(struct kvm_guest_debug *d, const struct kvm_hit *hit)
 {
 	d->control |= hit->kind == KVM_HIT_SOFTWARE ? KVM_GUESTDBG_INJECT_BP : KVM_GUESTDBG_INJECT_DB;
+}
+
+void kvm_debug_set_cause(void *regs, const struct kvm_hit *hit)
+{
+	struct kvm_debugregs *r = regs;
+
+	r->dr6 = hit->cause;
 }

@@ -24,6 +24,8 @@
 #include "guest/step.h"
 
 #define SYSCALL_TRAP (SIGTRAP | 0x80)
+/* The kernel makes the call again: a VM's first KVM_RUN, whose making of a thread must not be interrupted. */
+#define ERESTARTNOINTR 513
 
 /* How long vCPU threads may take to reach KVM_RUN, and how long nothing may happen before we give up. */
 #define PARK_MS 500
@@ -102,19 +104,31 @@ struct err *tracees_write(struct tracees *ts, uint64_t hva, const void *from, si
 	return err_sys(n < 0 ? errnum : EFAULT, "cannot write the VMM's memory at 0x%" PRIx64, hva);
 }
 
+/* Not those that are gone: the kernel gives their numbers to others. */
 static struct tracee *find(struct tracees *ts, pid_t tid)
 {
 	for (size_t i = 0; i < ts->n; i++)
-		if (ts->t[i].tid == tid)
+		if (ts->t[i].tid == tid && ts->t[i].state != TRACEE_GONE)
 			return &ts->t[i];
 	return NULL;
 }
 
+/* The main thread's stays: tracees_reap() looks for it. */
+static struct tracee *find_free(struct tracees *ts)
+{
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].state == TRACEE_GONE && ts->t[i].tid != ts->pid)
+			return &ts->t[i];
+	ts->t = xreallocarray(ts->t, ts->n + 1, sizeof(*ts->t));
+	return &ts->t[ts->n++];
+}
+
 static struct tracee *add(struct tracees *ts, pid_t tid)
 {
-	ts->t = xreallocarray(ts->t, ts->n + 1, sizeof(*ts->t));
-	ts->t[ts->n] = (struct tracee){ .tid = tid, .vcpu_fd = -1 };
-	return &ts->t[ts->n++];
+	struct tracee *t = find_free(ts);
+
+	*t = (struct tracee){ .tid = tid, .vcpu_fd = -1 };
+	return t;
 }
 
 /* ---- seizing ---- */
@@ -228,8 +242,9 @@ static struct err *go_on(const struct tracees *ts, struct tracee *t, int signal)
 
 	t->state = TRACEE_RUNNING;
 	t->parked = false;
-	return (ts->running ? t->watched : t->seek) ? tracee_ptrace(PTRACE_SYSCALL, "PTRACE_SYSCALL", t, NULL, data) :
-						      tracee_ptrace(PTRACE_CONT, "PTRACE_CONT", t, NULL, data);
+	if (ts->watch || (ts->running ? t->watched : t->seek))
+		return tracee_ptrace(PTRACE_SYSCALL, "PTRACE_SYSCALL", t, NULL, data);
+	return tracee_ptrace(PTRACE_CONT, "PTRACE_CONT", t, NULL, data);
 }
 
 struct err *tracee_let_go(struct tracees *ts, struct tracee *t)
@@ -259,6 +274,10 @@ static struct err *on_trap(struct tracees *ts, struct tracee *t)
 		t->parked = is_kvm_run(&s);
 		t->vcpu_fd = t->parked ? (int)s.args[0] : t->vcpu_fd;
 	}
+	if (in_call && s.result == -ERESTARTNOINTR && is_kvm_run(&s)) {
+		t->parked = true;
+		t->vcpu_fd = (int)s.args[0];
+	}
 	t->state = TRACEE_TRAPPED;
 	if (!e && ts->running && !t->parked)
 		return tracee_let_go(ts, t);
@@ -287,20 +306,21 @@ static struct err *hide_exit(struct tracees *ts, struct tracee *t, struct host_r
 
 /*
  * At the entry or exit of KVM_RUN. Interrupted at its entry, the call completes what
- * is pending and comes back with EINTR, unless it has another exit first.
+ * is pending and comes back with EINTR, unless it has another exit first. An EINTR of
+ * ours is never the VMM's to see, even if the reason for it has gone meanwhile.
  */
-static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, const struct host_syscall *s,
-			      struct host_regs *regs)
+static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, bool ended_ours,
+			      const struct host_syscall *s, struct host_regs *regs)
 {
 	const struct tracee_hooks *h = ts->hooks;
-	bool park = t->seek;
+	bool park = t->seek || (ended_ours && !entry);
 	struct err *e = NULL;
 
 	t->vcpu_fd = (int)s->args[0];
 	if (!entry && !s->result && h && h->is_ours(h->ctx, t->vcpu_fd)) {
 		e = hide_exit(ts, t, regs);
 		park = true;
-	} else if (entry || s->result == -EINTR) {
+	} else if (entry || s->result == -EINTR || s->result == -ERESTARTNOINTR) {
 		park = park || (h && ts->running && !h->may_enter(h->ctx, t->vcpu_fd));
 	} else {
 		ts->strayed = true;
@@ -313,7 +333,8 @@ static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, 
 
 /*
  * ended_ours: an interrupt of ours was on its way. The trap that would have made the
- * call go on has been swallowed, so there must be another.
+ * call go on has been swallowed, so there must be another. A thread that seeks may have
+ * got one too: it came behind the stop at the call's entry that seemed to swallow it.
  */
 static struct err *on_syscall(struct tracees *ts, struct tracee *t, bool ended_ours)
 {
@@ -329,10 +350,13 @@ static struct err *on_syscall(struct tracees *ts, struct tracee *t, bool ended_o
 	if (e)
 		return e;
 	in_call = host_syscall_of(&regs, &s);
+	if (in_call && ts->watch)
+		ts->watch->call(ts->watch->ctx, t->tid, info.op == PTRACE_SYSCALL_INFO_ENTRY, &s);
 	if (in_call && is_kvm_run(&s))
-		return on_kvm_run(ts, t, info.op == PTRACE_SYSCALL_INFO_ENTRY, &s, &regs);
+		return on_kvm_run(ts, t, info.op == PTRACE_SYSCALL_INFO_ENTRY, ended_ours, &s, &regs);
 	count_call(ts, t);
-	if ((!ts->running && !t->seek) || (ended_ours && in_call && s.result == -EINTR && may_repeat(&s)))
+	ended_ours = (ended_ours || t->seek) && in_call && s.result == -EINTR && may_repeat(&s);
+	if (ended_ours || (!ts->running && !t->seek))
 		e = interrupt(t);
 	return e ? e : go_on(ts, t, 0);
 }
@@ -520,10 +544,12 @@ static struct err *stop_all(struct tracees *ts, bool new_threads)
 	return e;
 }
 
-static struct err *open_mem(struct tracees *ts)
+struct err *tracees_open_mem(struct tracees *ts)
 {
 	char path[64];
 
+	if (ts->mem_fd >= 0)
+		close(ts->mem_fd);
 	snprintf(path, sizeof(path), "/proc/%d/mem", ts->pid);
 	ts->mem_fd = open(path, O_RDWR | O_CLOEXEC);
 	return ts->mem_fd < 0 ? err_sys(errno, "cannot open %s", path) : NULL;
@@ -566,7 +592,7 @@ struct err *tracees_stop(struct tracees *ts, pid_t pid, unsigned n_vcpus, const 
 	if (!e)
 		e = tracees_halt(ts, n_vcpus, true);
 	if (!e)
-		e = open_mem(ts);
+		e = tracees_open_mem(ts);
 	return e;
 }
 

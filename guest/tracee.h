@@ -48,12 +48,20 @@ struct tracee_hooks {
 	void *ctx;
 };
 
+/* Is shown every system call of every thread that runs, once set. */
+struct tracee_watch {
+	/* entry: it is about to be made; else it has come back with its result. */
+	void (*call)(void *ctx, pid_t tid, bool entry, const struct host_syscall *s);
+	void *ctx;
+};
+
 struct tracees {
 	pid_t pid;
 	struct tracee *t;
 	size_t n;
 	int mem_fd; /* /proc/PID/mem, or -1 */
 	const struct tracee_hooks *hooks; /* borrowed; NULL: none */
+	const struct tracee_watch *watch; /* borrowed; NULL: none */
 	bool running; /* threads go on when they have stopped */
 	bool strayed; /* while running: a watched thread did something else than KVM_RUN */
 };
@@ -94,6 +102,9 @@ struct err *tracee_let_go(struct tracees *ts, struct tracee *t) MUST_CHECK;
 struct err *tracees_take_events(struct tracees *ts, size_t *ret_n) MUST_CHECK;
 /* Stops them all again, as tracees_stop(). new_threads: some may have been made. */
 struct err *tracees_halt(struct tracees *ts, unsigned n_vcpus, bool new_threads) MUST_CHECK;
+
+/* Opens the memory of pid anew, which has executed another program. */
+struct err *tracees_open_mem(struct tracees *ts) MUST_CHECK;
 
 /* Takes over e; NULL in its place where it is that a thread is gone. */
 struct err *tracee_ignore_gone(struct err *e) MUST_CHECK;

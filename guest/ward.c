@@ -17,11 +17,13 @@
 #include "guest/step.h"
 #include "guest/survivor.h"
 #include "guest/tracee.h"
+#include "guest/watch.h"
 
 enum ward_state {
 	WARD_FREE,    /* nothing is traced */
 	WARD_STOPPED,
 	WARD_RUNNING, /* with something armed, all threads traced */
+	WARD_WATCHING, /* running with nothing armed, all threads traced */
 };
 
 struct ward {
@@ -35,19 +37,41 @@ struct ward {
 	struct host_gadgets gadgets;
 	bool has_gadgets;
 	struct armed *armed;   /* NULL: nothing was since it was free */
+	struct watch *watch;   /* NULL: nobody asked for it since it was free */
 	struct err *run_error; /* ended the run that was; for the next stop to tell */
 };
 
 /* ---- stopping and letting go ---- */
 
-static void let_go(struct ward *w)
+static bool is_running(const struct ward *w)
 {
-	if (w->state == WARD_RUNNING)
-		err_destroy(armed_halt(w->armed));
+	return w->state == WARD_RUNNING || w->state == WARD_WATCHING;
+}
+
+/* Of one that is running. */
+static struct err *halt(struct ward *w)
+{
+	bool armed = w->state == WARD_RUNNING;
+
+	w->state = WARD_STOPPED;
+	return armed ? armed_halt(w->armed) : watch_halt(w->watch);
+}
+
+static void disarm(struct ward *w)
+{
 	armed_destroy(w->armed, &w->ends);
 	w->armed = NULL;
 	err_destroy(w->run_error);
 	w->run_error = NULL;
+}
+
+static void let_go(struct ward *w)
+{
+	if (is_running(w))
+		err_destroy(halt(w));
+	disarm(w);
+	watch_destroy(w->watch);
+	w->watch = NULL;
 	if (w->state != WARD_FREE && !tracees_release(&w->ts))
 		w->ends = true;
 	w->state = WARD_FREE;
@@ -69,10 +93,8 @@ static struct err *stop(struct ward *w, unsigned n_vcpus)
 	struct err *e = w->run_error;
 
 	w->run_error = NULL;
-	if (w->state == WARD_RUNNING) {
-		w->state = WARD_STOPPED;
-		return armed_halt(w->armed);
-	}
+	if (is_running(w))
+		return halt(w);
 	if (w->state == WARD_STOPPED)
 		return e;
 	w->state = WARD_STOPPED;
@@ -196,8 +218,7 @@ static struct err *start_armed(struct ward *w, const struct guardian_run *run, u
 	e = armed_start(w->armed, run, n_vcpus);
 	if (!e)
 		return NULL;
-	w->state = WARD_STOPPED;
-	err_destroy(armed_halt(w->armed));
+	err_destroy(halt(w));
 	return e;
 }
 
@@ -232,6 +253,44 @@ static struct err *do_run(struct ward *w, const char *body, unsigned n_vcpus)
 	return e;
 }
 
+/* ---- watching it run ---- */
+
+static struct err *start_watch(struct ward *w, bool hold)
+{
+	struct err *e = w->state == WARD_FREE ? stop(w, 0) : NULL;
+
+	if (!e)
+		e = need_stopped(w);
+	if (e)
+		return e;
+	disarm(w);
+	if (!w->watch)
+		w->watch = watch_create(&w->ts);
+	w->state = WARD_WATCHING;
+	return watch_run(w->watch, hold);
+}
+
+static struct err *do_watch(struct ward *w, bool hold)
+{
+	struct err *e = start_watch(w, hold);
+
+	if (e)
+		let_go(w);
+	return e;
+}
+
+static struct err *do_seen(const struct ward *w, struct buf *out)
+{
+	if (!w->watch)
+		return err_new(ERR_UNKNOWN, "process %d was not watched", w->pid);
+	watched_put(watch_seen(w->watch), out);
+	if (out->len > WARD_MAX_MESSAGE_BYTES - sizeof(struct ward_reply))
+		return err_new(ERR_UNSUPPORTED, "process %d has too many memory slots", w->pid);
+	return NULL;
+}
+
+/* ---- what happens meanwhile ---- */
+
 static void send_event(const struct ward *w)
 {
 	const struct ward_reply event = { .kind = WARD_EVENT };
@@ -242,23 +301,22 @@ static void send_event(const struct ward *w)
 	step_point("guardian", "event");
 }
 
-/* What the threads of a guest that runs armed have come to. */
+/* What the threads of a guest that is traced while it runs have come to. */
 static void turn(struct ward *w)
 {
 	bool hit = false;
 	struct err *e;
 
-	if (w->state != WARD_RUNNING) {
+	if (!is_running(w)) {
 		/* Before any wait: a request may have taken the signal and left the dead. */
 		tracees_reap(&w->ts);
 		return;
 	}
-	e = armed_turn(w->armed, &hit);
+	e = w->state == WARD_RUNNING ? armed_turn(w->armed, &hit) : watch_turn(w->watch, &hit);
 	if (!e && !hit)
 		return;
-	w->state = WARD_STOPPED;
 	w->run_error = e;
-	e = armed_halt(w->armed);
+	e = halt(w);
 	if (w->run_error)
 		err_destroy(e);
 	else
@@ -282,6 +340,10 @@ static struct err *dispatch(struct ward *w, const struct ward_request *r, char *
 		return do_ioctls(w, body, bytes, r->n, out);
 	case WARD_RUN:
 		return do_run(w, body, r->n);
+	case WARD_WATCH:
+		return do_watch(w, r->n != 0);
+	case WARD_SEEN:
+		return do_seen(w, out);
 	}
 	return err_new(ERR_INVALID, "unknown request to the guardian");
 }

@@ -19,6 +19,8 @@ enum ward_op {
 	WARD_RESUME,
 	WARD_IOCTLS, /* n calls, each a struct ward_call and its data. Reply: the same */
 	WARD_RUN,    /* n: vCPUs of the process. struct ward_run, its vCPUs, patches */
+	WARD_WATCH,  /* n: 1 to hold the guest when it is to run */
+	WARD_SEEN,   /* Reply: watched_put() */
 };
 
 struct ward_request {
@@ -29,7 +31,7 @@ struct ward_request {
 enum ward_reply_kind {
 	WARD_DONE,
 	WARD_FAILED, /* code, errnum; the text follows */
-	WARD_EVENT,  /* no reply: a guest that ran armed has stopped by itself */
+	WARD_EVENT,  /* no reply: a guest that ran armed, or was to be held, has stopped by itself */
 };
 
 struct ward_reply {

@@ -4,10 +4,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 
 #include "base/log.h"
 #include "guest/backends.h"
+#include "guest/launch.h"
 #include "linux/linux.h"
+#include "server/await.h"
 #include "server/comm.h"
 #include "server/console.h"
 #include "server/dump_command.h"
@@ -72,41 +76,124 @@ static struct err *attach(void *arg, pid_t pid, struct guest **ret)
 }
 
 /* g NULL: there is no target yet. */
-static struct err *serve_target(struct options *o, const struct comm_spec *spec, struct guest *g,
-				struct inherited *inherited)
+static struct err *serve_target(struct options *o, struct comm *comm, struct guest *g, struct inherited *inherited)
 {
 	struct serve_config config = { .guest = g, .pid = o->pid, .inherited = inherited, .once = o->once,
+				       .held = o->program || o->wait, .comm = comm,
 				       .attach = o->multi ? attach : NULL, .arg = o };
 	struct buf target = { 0 };
-	struct err *e = comm_open(spec, o->allow_remote, inherited, &config.comm);
+	struct err *e;
 
-	if (e)
-		return e;
 	name_target(o, &target);
 	config.target = buf_str(&target);
 	config.loop = loop_create();
 	e = serve_run(&config);
 	loop_destroy(config.loop);
-	comm_destroy(config.comm);
 	buf_deinit(&target);
 	return e;
+}
+
+static struct err *serve_open(struct options *o, const struct comm_spec *spec, struct inherited *inherited)
+{
+	struct guest *g = NULL;
+	struct comm *comm = NULL;
+	struct err *e = options_have_target(o) ? open_target(o, &g) : NULL;
+
+	if (!e)
+		e = comm_open(spec, o->allow_remote, inherited, &comm);
+	if (!e)
+		e = serve_target(o, comm, g, inherited);
+	comm_destroy(comm);
+	guest_destroy(g);
+	return e;
+}
+
+/* In gdbserver's words, as far as they go. */
+static struct err *start_program(void *arg)
+{
+	struct launch *l = arg;
+	struct err *e = launch_go(l);
+
+	if (!e)
+		fprintf(stderr, "Process %s created; pid = %d\n", l->program, (int)l->pid);
+	return e;
+}
+
+static int tell_end(int status)
+{
+	if (WIFEXITED(status))
+		fprintf(stderr, "Child exited with status %d\n", WEXITSTATUS(status));
+	else
+		fprintf(stderr, "Child terminated with signal = 0x%x (%s)\n", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
+	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : 1;
+}
+
+/* l NULL: the process of --attach. *ret_had: it came as far as having a guest. */
+static struct err *serve_when_ready(struct options *o, struct comm *comm, struct launch *l,
+				    struct inherited *inherited, bool *ret_had)
+{
+	struct guest *g = NULL;
+	struct err *e = await_guest(o->pid, o->vm, l ? start_program : NULL, l, &g);
+
+	*ret_had = g != NULL;
+	if (!g)
+		return e;
+	g->os = linux_os_create(g);
+	e = serve_target(o, comm, g, inherited);
+	guest_destroy(g);
+	return e;
+}
+
+static int serve_program(struct options *o, struct comm *comm, struct inherited *inherited)
+{
+	struct launch l;
+	bool had;
+	int status;
+	struct err *e = launch_prepare(o->program, &l);
+
+	if (e)
+		return report(e);
+	o->pid = l.pid;
+	e = serve_when_ready(o, comm, &l, inherited, &had);
+	if (!launch_end(&l, &status) || !had)
+		return report(e);
+	err_destroy(e);
+	return tell_end(status);
+}
+
+/* Clients that come before there is a guest wait. */
+static int serve_held(struct options *o, const struct comm_spec *spec, struct inherited *inherited)
+{
+	struct comm *comm;
+	struct err *e = comm_open(spec, o->allow_remote, inherited, &comm);
+	bool had;
+	int status;
+
+	if (e)
+		return report(e);
+	if (o->program)
+		status = serve_program(o, comm, inherited);
+	else
+		status = report(serve_when_ready(o, comm, NULL, inherited, &had));
+	comm_destroy(comm);
+	return status;
 }
 
 static int serve(struct options *o, struct inherited *inherited)
 {
 	struct comm_spec spec;
-	struct guest *g = NULL;
 	struct err *e = comm_parse(o->comm, &spec);
+	int status;
 
 	if (e)
 		return report(e);
-	if (options_have_target(o))
-		e = open_target(o, &g);
-	if (!e)
-		e = serve_target(o, &spec, g, inherited);
-	guest_destroy(g);
+	if (o->program || o->wait)
+		status = serve_held(o, &spec, inherited);
+	else
+		status = report(serve_open(o, &spec, inherited));
 	comm_spec_deinit(&spec);
-	return report(e);
+	return status;
 }
 
 static int dump(struct options *o, struct inherited *inherited)

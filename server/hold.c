@@ -10,6 +10,13 @@ void hold_init(struct hold *h, struct guest *g)
 	*h = (struct hold){ .guest = g };
 }
 
+void hold_adopt(struct hold *h)
+{
+	assert(!h->holders && h->guest->state == GUEST_STOPPED);
+	h->holders = 1;
+	h->was_running = true;
+}
+
 struct err *hold_take(struct hold *h)
 {
 	bool running = h->guest->state == GUEST_RUNNING;

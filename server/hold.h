@@ -18,6 +18,8 @@ struct hold {
 };
 
 void hold_init(struct hold *h, struct guest *g);
+/* A guest that has not run yet, but is to: it is stopped, with a hold of the caller's. */
+void hold_adopt(struct hold *h);
 /* An error leaves the guest as it was, and nothing to drop. */
 struct err *hold_take(struct hold *h) MUST_CHECK;
 /* An error means that the guest could not go on; the hold is dropped all the same. */

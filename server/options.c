@@ -91,6 +91,13 @@ static struct err *set_multi(struct options *o, const char *value)
 	return NULL;
 }
 
+static struct err *set_wait(struct options *o, const char *value)
+{
+	(void)value;
+	o->wait = true;
+	return NULL;
+}
+
 static struct err *set_allow_remote(struct options *o, const char *value)
 {
 	(void)value;
@@ -159,6 +166,7 @@ static const struct option_desc table[] = {
 	{ "vm", 0, "N", WITH_TARGET, "which VM of a process that has several, from 0", set_vm },
 	{ "once", 0, NULL, IN_SERVE, "exit when the first client has left", set_once },
 	{ "multi", 0, NULL, IN_SERVE, "let clients attach to any KVM process; TARGET may be left out", set_multi },
+	{ "wait", 0, NULL, IN_SERVE, "with --attach: hold the guest when it is to run next, for gdb", set_wait },
 	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", set_allow_remote },
 	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", set_quiet },
 	{ "paging", 'p', NULL, IN_DUMP, "a program header for each mapping of the page tables", set_paging },
@@ -187,7 +195,7 @@ static const char *const mode_names[] = {
 
 static int count_targets(const struct options *o)
 {
-	return (o->pid != 0) + (o->core != NULL) + (o->qmp != NULL);
+	return (o->pid != 0) + (o->core != NULL) + (o->qmp != NULL) + (o->program != NULL);
 }
 
 bool options_have_target(const struct options *o)
@@ -200,10 +208,14 @@ static struct err *check_target(const struct options *o)
 	int n = count_targets(o);
 
 	if (n > 1)
-		return err_new(ERR_USAGE, "more than one of --attach, --core and --qmp is given; there is one target");
+		return err_new(ERR_USAGE, "more than one of --attach, --core, --qmp and -- PROGRAM is given; "
+					  "there is one target");
+	if (o->wait && !o->pid)
+		return err_new(ERR_USAGE, "--wait is for --attach PID; a program that is started is always held");
 	if (n || o->multi)
 		return NULL;
-	return err_new(ERR_USAGE, "no target: give --attach PID, --core FILE or --qmp SOCKET");
+	return err_new(ERR_USAGE, "no target: give --attach PID, --core FILE%s", o->mode == MODE_SERVE ?
+		       ", --qmp SOCKET or -- PROGRAM" : " or --qmp SOCKET");
 }
 
 /* n words behind the subcommand, which is words[0] but in MODE_SERVE. */
@@ -242,7 +254,17 @@ static struct err *check_modes(const struct options *o, unsigned seen)
 	return NULL;
 }
 
-static struct err *finish(struct options *o, char **words, int n_words, unsigned seen)
+/* The words behind "--", of which there are n, or -1 where there is no such word. */
+static struct err *take_program(struct options *o, char **words, int n)
+{
+	if (n == 0)
+		return err_new(ERR_USAGE, "no PROGRAM is given behind --");
+	o->program = n > 0 ? words : NULL;
+	return NULL;
+}
+
+/* n_behind: how many of the words stand behind "--", or -1. */
+static struct err *finish(struct options *o, char **words, int n_words, int n_behind, unsigned seen)
 {
 	struct err *e;
 
@@ -255,6 +277,10 @@ static struct err *finish(struct options *o, char **words, int n_words, unsigned
 		n_words--;
 	}
 	e = check_modes(o, seen);
+	if (!e && o->mode == MODE_SERVE) {
+		n_words -= MAX(n_behind, 0);
+		e = take_program(o, words + n_words, n_behind);
+	}
 	if (!e)
 		e = take_words(o, words, n_words);
 	if (!e && o->mode != MODE_LIST)
@@ -305,6 +331,14 @@ static struct err *getopt_error(int found, char **argv)
 	return err_new(ERR_USAGE, "unknown option %s", argv[optind - 1]);
 }
 
+static int count_behind(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--"))
+			return argc - 1 - i;
+	return -1;
+}
+
 struct err *options_parse(int argc, char **argv, struct options *ret)
 {
 	struct option longs[ARRAY_LEN(table) + 1] = { { 0 } };
@@ -312,7 +346,7 @@ struct err *options_parse(int argc, char **argv, struct options *ret)
 	struct options o = { 0 };
 	struct err *e = NULL;
 	unsigned seen = 0;
-	int found;
+	int found, n_behind = count_behind(argc, argv);
 
 	make_getopt_tables(longs, shorts);
 	opterr = 0;
@@ -325,7 +359,7 @@ struct err *options_parse(int argc, char **argv, struct options *ret)
 		e = row < 0 ? getopt_error(found, argv) : table[row].set(&o, optarg);
 	}
 	if (!e)
-		e = finish(&o, argv + optind, argc - optind, seen);
+		e = finish(&o, argv + optind, argc - optind, n_behind, seen);
 	if (e) {
 		options_deinit(&o);
 		return e;
@@ -356,6 +390,7 @@ void options_usage(struct buf *out)
 {
 	buf_adds(out, "A gdbserver for virtual machines.\n\n"
 		      "vmgdbserver [OPTIONS] COMM TARGET            serve gdb\n"
+		      "vmgdbserver [OPTIONS] COMM -- PROGRAM ...    the same; starts the VMM, and holds its guest\n"
 		      "vmgdbserver [OPTIONS] --multi COMM           the same; gdb says what to attach to\n"
 		      "vmgdbserver dump [-q] [-p] [--begin A --length N] TARGET OUT\n"
 		      "                                             write a vmcore\n"

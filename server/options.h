@@ -28,7 +28,9 @@ struct options {
 	const char *comm;      /* MODE_SERVE */
 	pid_t pid;             /* of --attach, or 0 */
 	const char *core;      /* of --core, or NULL */
-	const char *qmp;       /* of --qmp, or NULL; just one of the three, but see multi */
+	const char *qmp;       /* of --qmp, or NULL */
+	char **program;        /* to be started, with its arguments and a NULL, or NULL; just one of the four, but see multi */
+	bool wait;             /* with pid: hold the guest when it is to run next */
 	unsigned vm;           /* which VM of the process */
 	bool once;
 	bool multi;            /* clients may attach to other VMMs; there may be no target */

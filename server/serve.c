@@ -41,6 +41,7 @@ struct server {
 	struct refusals *refusals;
 	struct listener *listeners;
 	struct client client;
+	bool held;         /* no client has come yet to a guest that waits for one */
 	bool leaving;      /* quit as soon as no dump runs */
 	struct err *error; /* what serve_run() returns */
 };
@@ -359,6 +360,9 @@ static struct err *open_client(struct server *s, const struct comm_client *conn)
 
 	if (e)
 		return e;
+	if (s->held)
+		warn(hold_drop(&s->given->hold));
+	s->held = false;
 	log_debug("client %s", conn->name);
 	c->conn = *conn;
 	c->target = s->given;
@@ -453,6 +457,9 @@ struct err *serve_run(const struct serve_config *config)
 		return e;
 	if (config->guest)
 		s.given = add_target(&s, config->guest, config->pid, config->target);
+	s.held = config->held;
+	if (s.held)
+		hold_adopt(&s.given->hold);
 	s.refusals = refusals_create(config->loop);
 	listen_to_all(&s);
 	if (comm_take_stdio(config->comm, &conn))

@@ -21,6 +21,7 @@ struct serve_config {
 	struct err *(*attach)(void *arg, pid_t pid, struct guest **ret);
 	void *arg;
 	bool once;           /* end when the first client has left */
+	bool held;           /* the guest is stopped, and is to run when the first client lets it */
 };
 
 /*

@@ -163,6 +163,28 @@ START_TEST(exceptions_that_are_the_guests)
 }
 END_TEST
 
+/* Intel SDM volume 3, 18.2.3: DR6 says whether it was a step or a register. */
+START_TEST(what_the_guest_is_told)
+{
+	struct kvm_run *exit = xcalloc(1, sizeof(*exit));
+	struct kvm_debugregs regs = { .db = { 1, 2, 3, 4 }, .dr6 = 0xffff0ff0, .dr7 = 0x400 };
+	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_hit hit;
+
+	kvm_debug_add_flags(&d, SOFT);
+	exit->exit_reason = KVM_EXIT_DEBUG;
+	exit->debug.arch.exception = DB;
+	exit->debug.arch.dr6 = 0xffff4ff0;
+	kvm_debug_read_exit(exit, &d, &hit);
+	ck_assert_int_eq(hit.kind, KVM_HIT_GUESTS);
+	kvm_debug_set_cause(&regs, &hit);
+	ck_assert_uint_eq(regs.dr6, 0xffff4ff0);
+	ck_assert_uint_eq(regs.dr7, 0x400);
+	ck_assert_uint_eq(regs.db[3], 4);
+	free(exit);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("kvm_debug");
@@ -173,6 +195,7 @@ int main(void)
 	tcase_add_test(tc, flags);
 	tcase_add_loop_test(tc, what_an_exit_means, 0, ARRAY_LEN(exits));
 	tcase_add_test(tc, exceptions_that_are_the_guests);
+	tcase_add_test(tc, what_the_guest_is_told);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }

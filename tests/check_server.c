@@ -86,6 +86,7 @@ static const struct {
 	{ ":1 --attach 0x10 --vm 2", { .mode = MODE_SERVE, .comm = ":1", .pid = 16, .vm = 2 } },
 	{ ":1 --attach 2147483647", { .mode = MODE_SERVE, .comm = ":1", .pid = 2147483647 } },
 	{ ":1 --multi", { .mode = MODE_SERVE, .comm = ":1", .multi = true } },
+	{ ":1 --attach 7 --wait", { .mode = MODE_SERVE, .comm = ":1", .pid = 7, .wait = true } },
 	{ "--multi --core c -", { .mode = MODE_SERVE, .comm = "-", .core = "c", .multi = true } },
 	{ "dump --attach 7 out", { .mode = MODE_DUMP, .pid = 7, .out = "out" } },
 	{ "dump out --attach 7", { .mode = MODE_DUMP, .pid = 7, .out = "out" } },
@@ -133,6 +134,8 @@ static void expect_options(const struct options *got, const struct options *want
 	ck_assert_int_eq(got->quiet, want->quiet);
 	ck_assert_int_eq(got->allow_remote, want->allow_remote);
 	ck_assert_int_eq(got->multi, want->multi);
+	ck_assert_int_eq(got->wait, want->wait);
+	ck_assert_ptr_null(got->program);
 	ck_assert_int_eq(got->dump.paging, want->dump.paging);
 	ck_assert_int_eq(got->dump.has_range, want->dump.has_range);
 	ck_assert_uint_eq(got->n_commands, want->n_commands);
@@ -200,6 +203,14 @@ static const struct {
 	{ "console --attach 7 -p", "--paging means nothing with console" },
 	{ "list --attach 7", "--attach means nothing with list" },
 	{ "list x", "one word too many" },
+	{ ":1 --", "no PROGRAM" },
+	{ "-- vmm", "no COMM" },
+	{ ":1 :2 -- vmm", "':2' is one word too many" },
+	{ ":1 --attach 7 -- vmm", "more than one of" },
+	{ ":1 --qmp s -- vmm", "more than one of" },
+	{ ":1 --wait -- vmm", "--wait is for --attach" },
+	{ ":1 --wait --core c", "--wait is for --attach" },
+	{ "console --wait --attach 7", "--wait means nothing with console" },
 };
 
 START_TEST(test_bad_line)
@@ -211,6 +222,34 @@ START_TEST(test_bad_line)
 	ck_assert_int_eq(err_code(p.e), ERR_USAGE);
 	ck_assert_msg(strstr(err_text(p.e), bad_lines[_i].error) != NULL, "%s: %s", bad_lines[_i].line, err_text(p.e));
 	ck_assert_ptr_null(strchr(err_text(p.e), '\n'));
+	parsed_deinit(&p);
+}
+END_TEST
+
+/* Behind "--" nothing is ours: the program's options and a second "--" are its own. */
+static const struct {
+	const char *line;
+	const char *program[5];
+	bool once;
+} program_lines[] = {
+	{ ":1 -- vmm", { "vmm" }, false },
+	{ ":1 --once -- vmm --help -x word", { "vmm", "--help", "-x", "word" }, true },
+	{ "--once :1 -- dump -- --attach", { "dump", "--", "--attach" }, true },
+};
+
+START_TEST(test_program)
+{
+	struct parsed p;
+	size_t i;
+
+	parse(&p, program_lines[_i].line);
+	ck_assert_ptr_null(p.e);
+	ck_assert_int_eq(p.o.mode, MODE_SERVE);
+	ck_assert_str_eq(p.o.comm, ":1");
+	ck_assert_int_eq(p.o.once, program_lines[_i].once);
+	for (i = 0; program_lines[_i].program[i]; i++)
+		ck_assert_str_eq(p.o.program[i], program_lines[_i].program[i]);
+	ck_assert_ptr_null(p.o.program[i]);
 	parsed_deinit(&p);
 }
 END_TEST
@@ -668,6 +707,28 @@ START_TEST(test_hold)
 	e = hold_drop(&h);
 	ck_assert_ptr_null(e);
 	ck_assert_int_eq(g->state, GUEST_STOPPED);
+	guest_destroy(g);
+}
+END_TEST
+
+/* A guest that has never run goes on with the last hold. */
+START_TEST(test_hold_adopt)
+{
+	struct guest *g = fake_guest_create(1);
+	struct hold h;
+	struct err *e = guest_stop(g);
+
+	ck_assert_ptr_null(e);
+	hold_init(&h, g);
+	hold_adopt(&h);
+	e = hold_take(&h);
+	ck_assert_ptr_null(e);
+	e = hold_drop(&h);
+	ck_assert_ptr_null(e);
+	ck_assert_int_eq(g->state, GUEST_STOPPED);
+	e = hold_drop(&h);
+	ck_assert_ptr_null(e);
+	ck_assert_int_eq(g->state, GUEST_RUNNING);
 	guest_destroy(g);
 }
 END_TEST
@@ -1244,6 +1305,7 @@ static Suite *server_suite(void)
 
 	tcase_add_loop_test(tc, test_good_line, 0, ARRAY_LEN(good_lines));
 	tcase_add_loop_test(tc, test_bad_line, 0, ARRAY_LEN(bad_lines));
+	tcase_add_loop_test(tc, test_program, 0, ARRAY_LEN(program_lines));
 	tcase_add_test(tc, test_commands_in_order);
 	tcase_add_loop_test(tc, test_status, 0, ARRAY_LEN(statuses));
 	tcase_add_test(tc, test_manual);
@@ -1261,6 +1323,7 @@ static Suite *server_suite(void)
 	tcase_add_test(tc, test_loop);
 	tcase_add_loop_test(tc, test_signals, 0, 2);
 	tcase_add_test(tc, test_hold);
+	tcase_add_test(tc, test_hold_adopt);
 	tcase_add_test(tc, test_progress);
 	tcase_add_test(tc, test_list);
 	tcase_add_test(tc, test_history);

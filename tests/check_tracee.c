@@ -209,6 +209,73 @@ START_TEST(runs_while_it_is_traced)
 }
 END_TEST
 
+/* The interrupt comes when a thread has stopped already, which it is not told from being on its way. */
+START_TEST(interrupts_what_has_stopped_unheard)
+{
+	struct standin s = standin_start(false);
+	struct tracees ts;
+
+	block_sigchld();
+	ok(tracees_stop(&ts, s.pid, 0, NULL, 0));
+	for (int i = 0; i < ROUNDS / 4; i++) {
+		ts.running = true;
+		for (size_t t = 0; t < ts.n; t++) {
+			ts.t[t].watched = true;
+			ok(tracee_ignore_gone(tracee_let_go(&ts, &ts.t[t])));
+		}
+		poll(NULL, 0, 20);
+		ok(tracees_halt(&ts, 1, true));
+	}
+	ck_assert(tracees_release(&ts));
+	check_finish(&s);
+}
+END_TEST
+
+static void *end_at_once(void *arg)
+{
+	return arg;
+}
+
+/* A process that makes threads all the time, of which two live at once at most. */
+static pid_t start_churning(void)
+{
+	pid_t pid = fork();
+	pthread_t thread;
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!pthread_create(&thread, NULL, end_at_once, NULL))
+		pthread_join(thread, NULL);
+	_exit(1);
+}
+
+/* A VMM may make and end threads for days while it is traced; their numbers come again. */
+START_TEST(forgets_threads_that_are_gone)
+{
+	pid_t pid = start_churning(), seen = 0;
+	unsigned new_threads = 0;
+	struct tracees ts;
+
+	block_sigchld();
+	ok(tracees_stop(&ts, pid, 0, NULL, 0));
+	ts.running = true;
+	for (size_t t = 0; t < ts.n; t++)
+		ok(tracee_ignore_gone(tracee_let_go(&ts, &ts.t[t])));
+	for (int i = 0; i < 20000 && new_threads < ROUNDS / 4; i++) {
+		take_events_for(&ts, 1);
+		new_threads += ts.n > 1 && ts.t[ts.n - 1].tid != seen;
+		seen = ts.t[ts.n - 1].tid;
+	}
+	ck_assert_uint_eq(new_threads, ROUNDS / 4);
+	ck_assert_uint_lt(ts.n, 6);
+	ok(tracees_halt(&ts, 0, true));
+	ck_assert(tracees_release(&ts));
+	ck_assert(!kill(pid, SIGKILL));
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+END_TEST
+
 static void trace_for_ever(pid_t pid)
 {
 	const uint64_t none[6] = { 0 };
@@ -449,6 +516,8 @@ int main(void)
 	tcase_add_test(tc, ioctl_data_goes_both_ways);
 	tcase_add_test(tc, leaves_no_trace);
 	tcase_add_test(tc, runs_while_it_is_traced);
+	tcase_add_test(tc, interrupts_what_has_stopped_unheard);
+	tcase_add_test(tc, forgets_threads_that_are_gone);
 	tcase_add_test(tc, survives_the_death_of_its_tracer);
 	tcase_add_test(tc, a_stopped_process_stays_stopped);
 	tcase_add_test(tc, says_that_it_is_traced_already);

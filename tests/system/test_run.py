@@ -77,6 +77,16 @@ class RunCase(harness.Case):
         self.assertRegex(reply, '^T02')
         return reply
 
+    def run_for_a_while(self, rsp):
+        """And interrupt it; hits that had come before are told first."""
+        for n in range(3):
+            rsp.send('vCont;c')
+            time.sleep(0.1)
+            rsp.interrupt()
+            if rsp.receive().startswith(b'T02'):
+                return
+        self.fail('it does not run')
+
     def counts_between_hits(self, vmm, rsp, hits):
         """Each vCPU's counter moves by one from hit to hit; how many each had."""
         last, seen = {}, {1: 0, 2: 0}
@@ -143,6 +153,20 @@ class TestBreakpoints(RunCase):
             self.clear(rsp, 1, INC)
             self.assertEqual(self.stop_of(rsp.ask('vCont;s:%x' % thread)), (thread, JUMP))
         self.assertGreater(min(hits.values()), 0)
+
+    def test_removed_while_a_hit_of_it_waits(self):
+        """The other vCPU had hit it too, of which nobody wants to know any more."""
+        for kind in (0, 1):
+            vmm, rsp = self.start()
+            for n in range(10):
+                self.set(rsp, kind, INC)
+                self.cont(rsp, pc=INC)
+                self.clear(rsp, kind, INC)
+                before = vmm.peek_counters()
+                rsp.send('vCont;c')
+                harness.wait_for(lambda: all(b > a for a, b in zip(before, vmm.peek_counters())), 10, 'the guest runs')
+                self.interrupt(rsp)
+            self.assertEqual(rsp.detach(), 'OK')
 
     def test_pc_written_onto_one(self):
         vmm, rsp = self.start('--cpus', '1')
@@ -386,9 +410,7 @@ class TestVmmsDoings(RunCase):
         self.set(rsp, 1, INC)
         self.cont(rsp, pc=INC)
         vmm.proc.send_signal(signal.SIGSTOP)
-        rsp.send('vCont;c')
-        time.sleep(0.1)
-        self.interrupt(rsp)
+        self.run_for_a_while(rsp)
         count = vmm.peek_counters()
         rsp.send('vCont;c')
         time.sleep(0.1)
@@ -397,6 +419,26 @@ class TestVmmsDoings(RunCase):
         self.assertEqual(self.stop_of(rsp.receive().decode('latin-1'))[1], INC)
         self.assertEqual(rsp.detach(), 'OK')
         vmm.counts_on()
+
+    def test_let_go_while_stopped_by_a_signal(self):
+        """By a detach, and by sudden death."""
+        for kill in (False, True):
+            vmm, rsp = self.start()
+            self.set(rsp, 1, INC)
+            self.cont(rsp, pc=INC)
+            vmm.proc.send_signal(signal.SIGSTOP)
+            self.run_for_a_while(rsp)
+            if kill:
+                rsp.send('vCont;c')
+                rsp.proc.kill()
+            else:
+                self.assertEqual(rsp.detach(), 'OK')
+            harness.wait_for(lambda: not harness.traced(vmm), 10, 'it is let go')
+            count = vmm.peek_counters()
+            time.sleep(0.1)
+            self.assertEqual(vmm.peek_counters(), count)
+            vmm.proc.send_signal(signal.SIGCONT)
+            vmm.counts_on()
 
     def test_a_new_vcpu(self):
         qemu = self.qemu('-smp', '1,maxcpus=2')
@@ -573,6 +615,25 @@ class TestQemu(RunCase):
         self.assertEqual(rsp.detach(), 'OK')
         qemu.wait_for_firmware()
         self.assertTrue(qemu.running())
+
+    def test_paused_and_reset_while_armed(self):
+        """By QMP: what is armed stays so, and a run that the pause holds up goes on with it."""
+        qemu = self.qemu('-smp', '2')
+        rsp = self.rsp(qemu)
+        rsp.ask('QStartNoAckMode')
+        for n in range(3):
+            self.set(rsp, 1, 0x123450)
+            rsp.send('vCont;c')
+            qemu.qmp('stop')
+            self.interrupt(rsp)
+            self.set(rsp, 1, 0xfffffff0)
+            rsp.send('vCont;c')
+            qemu.qmp('system_reset')
+            qemu.qmp('cont')
+            self.assertEqual(self.stop_of(rsp.receive().decode('latin-1'))[0], 1)
+            self.clear(rsp, 1, 0xfffffff0)
+        self.assertEqual(rsp.detach(), 'OK')
+        qemu.wait_for_firmware()
 
     def test_its_own_stub_is_in_use(self):
         qemu = self.qemu('-gdb', 'unix:%s,server=on,wait=off' % self.path('stub'))

@@ -34,6 +34,25 @@ class DeathCase(harness.Case):
             self.assertNotIn('4', exits, 'KVM_EXIT_DEBUG')
             self.assertNotIn('17', exits, 'KVM_EXIT_INTERNAL_ERROR')
 
+    def run_steps(self, vmm, script, **env):
+        """The program that dies at a chosen step; the steps it came to."""
+        log = self.path('log')
+        if os.path.exists(log):
+            os.unlink(log)
+        proc = subprocess.Popen([STEPS, '-', '--attach', str(vmm.pid)], stdin=subprocess.PIPE,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                env=dict(self.env(), STEP_LOG=log, **env))
+        self.addCleanup(harness._end, proc)
+        try:
+            proc.stdin.write(script)
+            proc.stdin.flush()
+        except BrokenPipeError:
+            pass
+        proc.wait(harness.patience(60))
+        harness._end(proc)
+        with open(log) as f:
+            return f.read().splitlines()
+
 
 class TestFrontEnd(DeathCase):
     """Breakpoints are armed and hit, and steps are under way, when it dies."""
@@ -94,34 +113,15 @@ class TestFrontEnd(DeathCase):
     def script(self):
         return packets(*self.ARM, 'vCont;c', 'vCont;c', 'vCont;s:1', 'vCont;c', 'z1,%x,1' % INC, 'vCont;c', 'D')
 
-    def run_steps(self, vmm, **env):
-        """The program that dies at a chosen step; the steps it came to."""
-        log = self.path('log')
-        if os.path.exists(log):
-            os.unlink(log)
-        proc = subprocess.Popen([STEPS, '-', '--attach', str(vmm.pid)], stdin=subprocess.PIPE,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                env=dict(self.env(), STEP_LOG=log, **env))
-        self.addCleanup(harness._end, proc)
-        try:
-            proc.stdin.write(self.script())
-            proc.stdin.flush()
-        except BrokenPipeError:
-            pass
-        proc.wait(harness.patience(60))
-        harness._end(proc)
-        with open(log) as f:
-            return f.read().splitlines()
-
     def test_every_step(self):
         vmm = self.vmm()
         code = self.look(vmm)
-        names = self.run_steps(vmm, STEP_WHO='front')
+        names = self.run_steps(vmm, self.script(), STEP_WHO='front')
         self.assertGreater(len(names), 30)
         died = 0
         for at in harness.some(range(1, len(names) + 1)):
             with self.subTest(step=at):
-                died += 'end' in self.run_steps(vmm, STEP_WHO='front', STEP_AT=str(at), STEP_SIGNAL='9')
+                died += 'end' in self.run_steps(vmm, self.script(), STEP_WHO='front', STEP_AT=str(at), STEP_SIGNAL='9')
                 self.check_clean(vmm, code)
         self.assertGreater(died, len(harness.some(names)) * 8 // 10)
 
@@ -218,3 +218,39 @@ class TestGuardian(DeathCase):
             rsp = self.rsp(vmm)
             self.assertEqual(rsp.ask('Z1,%x,1' % (INC + 0x800)), 'OK', 'debug registers are free')
             self.assertEqual(rsp.detach(), 'OK')
+
+    def test_every_step_while_armed(self):
+        """Nothing is hit: whatever it was about, another takes it out of the VMM."""
+        vmm = self.vmm('--cpus', '1', '--tolerate-eintr')
+        code = self.look(vmm)
+        nowhere = 'Z1,%x,1' % (INC + 0x800)
+        script = packets('QStartNoAckMode', nowhere) + 2 * (packets('vCont;c') + b'\x03') + packets('D')
+        names = self.run_steps(vmm, script, STEP_WHO='guardian')
+        self.assertGreater(len(names), 100)
+        died = 0
+        tried = harness.some(range(1, len(names) + 1, 3))
+        for at in tried:
+            with self.subTest(step=at, name=names[at - 1]):
+                died += 'end' in self.run_steps(vmm, script, STEP_WHO='guardian', STEP_AT=str(at), STEP_SIGNAL='9')
+                self.check_clean(vmm, code)
+                rsp = self.rsp(vmm)
+                self.assertEqual(rsp.ask('Z1,%x,1' % (INC + 0x800)), 'OK', 'debug registers are free')
+                self.assertEqual(rsp.detach(), 'OK')
+        self.assertGreater(died, len(tried) * 8 // 10)
+
+    def test_a_new_vcpu_while_armed(self):
+        """It is armed as soon as it runs, and so it is to be healed."""
+        qemu = self.qemu('-smp', '1,maxcpus=2')
+        free = next(c for c in qemu.qmp('query-hotpluggable-cpus') if 'qom-path' not in c)
+        rsp = self.rsp(qemu)
+        self.assertEqual(rsp.ask('Z1,123450,1'), 'OK')
+        rsp.send('vCont;c')
+        qemu.qmp('device_add', driver=free['type'], id='new', **free['props'])
+        time.sleep(0.3)
+        os.kill(guardian_of(rsp.proc.pid), signal.SIGKILL)
+        self.assertEqual(rsp.proc.wait(10), 1)
+        rsp = self.rsp(qemu)
+        self.assertEqual(rsp.ask('qfThreadInfo'), 'm1,2')
+        self.assertEqual(rsp.ask('Z1,123450,1'), 'OK', 'debug registers are free')
+        self.assertEqual(rsp.detach(), 'OK')
+        self.assertTrue(qemu.running())
