@@ -35,8 +35,9 @@ static bool pid_is_taken(const struct guest_image *img, unsigned n, uint32_t pid
 }
 
 /*
- * The idle task has pid 0 on every CPU, which gdb does not take: those get a
- * made-up one too. A core may say a made-up one itself.
+ * The idle task has pid 0 on every CPU. Of notes with one pid gdb shows one, so
+ * those get a made-up one too, though drgn unwinds idle tasks by 0 alone. A
+ * core may say a made-up one itself.
  */
 static void take_pids(struct guest_image *img, struct guest *g)
 {

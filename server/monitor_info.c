@@ -25,7 +25,7 @@ struct err *monitor_info_status(struct monitor_call *call)
 
 	buf_addf(&call->out, "VM status: %s\n", states[g->state]);
 	buf_addf(&call->out, "Backend: %s, %s, %u vCPUs\n", g->ops->name, g->arch->name, g->n_vcpus);
-	if (g->was_paused)
+	if (g->was_paused && g->ops->resume)
 		buf_adds(&call->out, "Its VMM had paused it before: it stays so when vmgdbserver leaves\n");
 	if (g->ops->describe)
 		g->ops->describe(g, &call->out);
@@ -144,9 +144,11 @@ struct err *monitor_info_cpus(struct monitor_call *call)
 
 		if (e)
 			return e;
-		buf_addf(&call->out, "%c CPU #%u: ", i == call->monitor->cpu ? '*' : ' ', i);
+		buf_addf(&call->out, "%c CPU #%u:", i == call->monitor->cpu ? '*' : ' ', i);
 		if (regs_get(regs, g->arch->pc, &pc))
-			buf_addf(&call->out, "%s=0x%016" PRIx64 " ", g->arch->regs[g->arch->pc].name, pc);
+			buf_addf(&call->out, " %s=0x%016" PRIx64, g->arch->regs[g->arch->pc].name, pc);
+		if (g->ops->describe_vcpu)
+			buf_addch(&call->out, ' ');
 		guest_describe_vcpu(g, i, &call->out);
 		buf_addch(&call->out, '\n');
 	}

@@ -727,7 +727,7 @@ static const struct note_case NOTE_CASES[] = {
 	{ "LINUX", 0x100, 544, PPC64_VR0, "vr%u", 0, 16,
 	  { { 512, 16, "vscr" }, { 528, 4, "vrsave" }, { 532, 12, "" } } },
 	{ "LINUX", 0x102, 256, PPC64_VS0H, "vs%uh", 0, 8, { { 0 } } },
-	{ "vmgdbserver", 0, 40, PPC64_PID, NULL, 0, 0,
+	{ "vmgdbserver", 0, 40, PPC64_LPCR, NULL, 0, 0,
 	  { { 0, 8, "pid" }, { 8, 8, "lpcr" }, { 16, 8, "ptcr" }, { 24, 8, "hrmor" }, { 32, 8, "prtb" } } },
 };
 
@@ -844,15 +844,15 @@ START_TEST(unknown_mmu_registers_stay_so)
 	uint8_t note[40];
 	uint64_t value;
 
-	regs_set(regs, PPC64_PID, 7);
+	regs_set(regs, PPC64_LPCR, 7);
 	regs_set(regs, PPC64_HRMOR, 0);
 	note_fill(mmu, regs, 0, note);
-	regs_set(regs, PPC64_LPCR, 1);
+	regs_set(regs, PPC64_PID, 1);
 	regs_set(regs, PPC64_PTCR, 1);
 	regs_set(regs, PPC64_PRTB, 1);
 	note_parse(mmu, note, regs, NULL);
-	ck_assert(!regs_bytes(regs, PPC64_LPCR) && !regs_bytes(regs, PPC64_PTCR) && !regs_bytes(regs, PPC64_PRTB));
-	ck_assert(regs_get(regs, PPC64_PID, &value) && value == 7);
+	ck_assert(!regs_bytes(regs, PPC64_PID) && !regs_bytes(regs, PPC64_PTCR) && !regs_bytes(regs, PPC64_PRTB));
+	ck_assert(regs_get(regs, PPC64_LPCR, &value) && value == 7);
 	ck_assert(regs_get(regs, PPC64_HRMOR, &value) && value == 0);
 	regs_destroy(regs);
 }

@@ -101,8 +101,8 @@ static const struct note_desc VSX = {
  * go by the owner, or pass over type 0.
  */
 static const struct note_field MMU_FIELDS[] = {
-	REG(0, 8, PID),
-	MARKED(8, 8, LPCR, UINT64_MAX),
+	MARKED(0, 8, PID, UINT64_MAX),
+	REG(8, 8, LPCR),
 	MARKED(16, 8, PTCR, UINT64_MAX),
 	MARKED(24, 8, HRMOR, UINT64_MAX),
 	MARKED(32, 8, PRTB, UINT64_MAX),
@@ -114,7 +114,7 @@ static const struct note_desc MMU = {
 	.bytes = 40,
 	.fields = MMU_FIELDS,
 	.n_fields = ARRAY_LEN(MMU_FIELDS),
-	.needs_reg = PPC64_PID,
+	.needs_reg = PPC64_LPCR,
 };
 
 static const struct note_desc *const THREAD[] = { &PRSTATUS, &FPREGSET, &VMX, &VSX, &MMU };

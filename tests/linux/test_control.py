@@ -135,11 +135,12 @@ class RunTests:
     def test_gdb(self):
         self.assertEqual(self.session.detach(), 'OK')
         remote = 'target remote | ' + ' '.join(map(str, (harness.SERVER, '-', *self.target)))
-        words = [remote, 'hbreak *%#x' % self.called, 'continue', 'delete',
+        # Without a file gdb does not learn the byte order, and its variables have that of their time.
+        words = ['set endian ' + self.ORDER, remote, 'set var $n = 0', 'hbreak *%#x' % self.called, 'continue', 'delete',
                  'break *%#x if ++$n == 3' % self.called, 'continue', 'p $n',
                  'stepi', 'thread apply all bt 1', 'detach']
         out = self.run_gdb('-ex', 'set pagination off', '-ex', 'set width 0', '-ex', 'set confirm off', '-ex',
-                           'set remotetimeout 60', '-ex', 'set var $n = 0',
+                           'set remotetimeout 60',
                            *[w for c in words for w in ('-ex', c)], seconds=300, program='gdb-multiarch')
         self.assertRegex(out, r'(?m)^Thread .*Breakpoint 1, ')
         self.assertRegex(out, r'(?m)^Thread .*Breakpoint 2, ')

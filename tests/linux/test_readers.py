@@ -17,7 +17,9 @@ import readers
 NT_PRSTATUS, NT_FPREGSET, NT_PPC_VMX, NT_PPC_VSX = 1, 2, 0x100, 0x102
 PPC_MSR_OFFSET = 112 + 33 * 8
 PPC_DAR_OFFSET = 112 + 41 * 8
+PPC_VRSAVE_OFFSET = 33 * 16
 PPC_MSR_LE = 1
+PSW_PROBLEM_STATE = 1 << 48
 ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB = 2, 1, 2
 EF_PPC64_ABI = 3
 EHDR64_SIZE = 64
@@ -82,6 +84,9 @@ def pids(path, offset=32):
 class ReaderTests:
     """Each reader takes the core without help and without a warning, and shows what the guest has."""
 
+    def in_kernel(self, cpu):
+        return int(cpu[self.stack_pointer], 16) >= self.kernel_start
+
     def check(self, reader):
         for name, path in (('kernel', self.ours()), ('paging', self.ours_paging())):
             with self.subTest(map=name):
@@ -101,8 +106,8 @@ class ReaderTests:
 
     def test_libkdumpfile_translates(self):
         """Addresses that only the page tables know, which it finds by the core's own VMCOREINFO."""
-        stacks = [int(cpu[self.stack_pointer], 16) & ~0xf for cpu in self.live()]
-        addresses = [self.guest.symbols['_stext'], *(at for at in stacks if at >= self.kernel_start)]
+        stacks = [int(cpu[self.stack_pointer], 16) & ~0xf for cpu in self.live() if self.in_kernel(cpu)]
+        addresses = [self.guest.symbols['_stext'], *stacks]
         found = readers.kdumpfile(self, self.ours(), *addresses)
         for address, data in zip(addresses, found['memory']):
             self.assertEqual(bytes.fromhex(data), self.guest.memsave(address, 16), hex(address))
@@ -208,7 +213,7 @@ class Amd64(ReaderTests, QemuFaults, CoreTests):
     qemu_swaps_sections = True
 
     def test_makedumpfile(self):
-        readers.check_makedumpfile(self, self.ours(), self.guest, self.live())
+        self.check(readers.check_makedumpfile)
 
     def test_core_makedumpfiles(self):
         self.check_serves(self._core('makedumpfiles', self._filter))
@@ -259,15 +264,7 @@ class TestAmd64Debuginfo(DebuginfoTests, VmcoreCase):
     @classmethod
     def stop_guest(cls):
         """While no vCPU runs a task: crash 8.0 finds none of this kernel's, and warns of those that run."""
-        harness.wait_for(cls.stops_idle, harness.patience(60), 'vCPUs that wait')
-
-    @classmethod
-    def stops_idle(cls):
-        cls.guest.stop()
-        idle = cls.guest.hmp('info registers -a').count('HLT=1') == cls.guest.n_cpus
-        if not idle:
-            cls.guest.cont()
-        return idle
+        cls.guest.stop_idle()
 
     def test_crash(self):
         self.check(readers.check_crash)
@@ -275,7 +272,6 @@ class TestAmd64Debuginfo(DebuginfoTests, VmcoreCase):
 
 class TestS390x(ReaderTests, QemuFaults, CoreTests, VmcoreCase):
     stack_pointer = 'r15'
-    kernel_start = 1 << 64  # libkdumpfile 0.5 translates only what is mapped one to one
     qemu_pids = [1 << 24, 2 << 24]  # 1 and 2 in the byte order of the host
     qemu_swaps_sections = False
 
@@ -283,9 +279,13 @@ class TestS390x(ReaderTests, QemuFaults, CoreTests, VmcoreCase):
     def make_guest(cls):
         return guests.Linux('s390x')
 
+    def in_kernel(self, cpu):
+        """Its addresses are in a space of their own, and users have the same."""
+        return not int(cpu['pswm'], 16) & PSW_PROBLEM_STATE
+
 
 class TestPpc64el(ReaderTests, QemuFaults, CoreTests, VmcoreCase):
-    qemu_is_wrong = 'dar', 'dsisr'
+    qemu_is_wrong = 'dar', 'dsisr', 'vrsave'
     stack_pointer = 'r1'
     kernel_start = 0xc << 60
     qemu_pids = [0, 0]
@@ -310,10 +310,17 @@ class TestPpc64el(ReaderTests, QemuFaults, CoreTests, VmcoreCase):
                     self.assertEqual(core.notes_of(other, kind), [])
 
     def test_qemu_lacks_the_fault_address(self):
-        for path, index in ((self.qemus(), 0), (self.ours(), 1)):
+        for path, is_right in ((self.qemus(), False), (self.ours(), True)):
             descs, order = prstatus(path)
-            expected = [(0, int(cpu['dar'], 16))[index] for cpu in self.live()]
+            expected = [int(cpu['dar'], 16) if is_right else 0 for cpu in self.live()]
             self.assertEqual([struct.unpack_from(order + 'Q', desc, PPC_DAR_OFFSET)[0] for desc in descs], expected)
+
+    def test_qemu_lacks_vrsave(self):
+        for path, owner, is_right in ((self.qemus(), 'CORE', False), (self.ours(), 'LINUX', True)):
+            with elfcore.Core(path) as core:
+                found = [struct.unpack_from(core.order + 'I', desc, PPC_VRSAVE_OFFSET)[0]
+                         for desc in core.notes_of(owner, NT_PPC_VMX)]
+            self.assertEqual(found, [int(cpu['vrsave'], 16) if is_right else 0 for cpu in self.live()])
 
     def test_little_endian_throughout(self):
         path = self.ours()

@@ -83,6 +83,14 @@ class TestConsole(harness.Case):
         vmm.counts_on()
         look.check_same(self)
 
+    def test_status_of_a_core(self):
+        """There is no VMM that could let it go on, and no thread of a vCPU."""
+        core = self.path('core')
+        self.dump(self.vmm(), core)
+        out = self.check_ok(self.console(core, 'info status', 'info cpus')).out
+        self.assertTrue(out.startswith('VM status: paused\nBackend: core, x86_64, 2 vCPUs\ncore '), out)
+        self.assertNotRegex(out, '(?m) $')
+
     def test_wrong_commands(self):
         vmm = self.vmm()
         for command in ('nonsense', 'x', 'info nothing', 'xp /1gx 0x%x' % pattern.GPA_MMIO, 'pmemsave', 'cpu 7'):
