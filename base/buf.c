@@ -98,3 +98,11 @@ void buf_drop(struct buf *b, size_t bytes)
 	if (b->data)
 		memmove(b->data, b->data + bytes, b->len + 1);
 }
+
+void buf_trim(struct buf *b, size_t bytes)
+{
+	assert(bytes <= b->len);
+	b->len -= bytes;
+	if (b->data)
+		b->data[b->len] = '\0';
+}

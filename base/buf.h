@@ -31,5 +31,6 @@ void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_addv(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_add_hex(struct buf *b, const void *data, size_t bytes); /* two lower-case digits a byte */
 void buf_drop(struct buf *b, size_t bytes); /* removes from the front */
+void buf_trim(struct buf *b, size_t bytes); /* removes from the end */
 
 #endif

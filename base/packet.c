@@ -14,6 +14,7 @@
 #define RUN '*'
 #define RUN_BIAS 29
 #define RUN_MIN 3
+#define RUN_MAX 97 /* '~', the last printable character */
 
 void packet_decoder_deinit(struct packet_decoder *d)
 {
@@ -104,25 +105,82 @@ static bool needs_escape(char ch)
 	return ch == '#' || ch == '$' || ch == ESCAPE || ch == RUN;
 }
 
-void packet_encode(struct buf *out, const void *payload, size_t bytes)
+/* The first place from p on, before end, that needs an escape; else end. */
+static const char *find_escape(const char *p, const char *end)
 {
-	const char *p = payload;
-	size_t start;
+	while (p < end && !needs_escape(*p))
+		p++;
+	return p;
+}
+
+/* Behind the payload, which starts at offset start of out. */
+static void end_frame(struct buf *out, size_t start)
+{
 	uint8_t sum = 0;
 
-	buf_addch(out, '$');
-	start = out->len;
-	for (size_t i = 0; i < bytes; i++) {
-		if (needs_escape(p[i])) {
-			buf_addch(out, ESCAPE);
-			buf_addch(out, (char)(p[i] ^ ESCAPE_FLIP));
-		} else {
-			buf_addch(out, p[i]);
-		}
-	}
 	for (size_t i = start; i < out->len; i++)
 		sum += (uint8_t)out->data[i];
 	buf_addf(out, "#%02x", sum);
+}
+
+void packet_encode(struct buf *out, const void *payload, size_t bytes)
+{
+	const char *p = payload, *end = p + bytes;
+	size_t start;
+
+	buf_addch(out, '$');
+	start = out->len;
+	while (p < end) {
+		const char *stop = find_escape(p, end);
+
+		buf_add(out, p, (size_t)(stop - p));
+		if (stop < end) {
+			buf_addch(out, ESCAPE);
+			buf_addch(out, (char)(*stop++ ^ ESCAPE_FLIP));
+		}
+		p = stop;
+	}
+	end_frame(out, start);
+}
+
+/* How many characters behind the first one are the same, at most as many as a run can have. */
+static size_t count_more(const char *p, const char *end)
+{
+	size_t n = 1;
+
+	while (n <= RUN_MAX && p + n < end && p[n] == *p)
+		n++;
+	return n - 1;
+}
+
+/* How much of a run of more can be said: a count must not look like one of the protocol's own characters. */
+static size_t sayable(size_t more)
+{
+	while (strchr("#$+-", (int)more + RUN_BIAS))
+		more--;
+	return more;
+}
+
+void packet_encode_digits(struct buf *out, const void *payload, size_t bytes)
+{
+	const char *p = payload, *end = p + bytes;
+	char *room = buf_extend(out, bytes + 1), *at = room;
+	size_t start = out->len - bytes;
+
+	*at++ = '$';
+	while (p < end) {
+		size_t more = count_more(p, end);
+
+		*at++ = *p++;
+		if (more < RUN_MIN)
+			continue;
+		more = sayable(more);
+		*at++ = RUN;
+		*at++ = (char)(more + RUN_BIAS);
+		p += more;
+	}
+	buf_trim(out, (size_t)(room + bytes + 1 - at));
+	end_frame(out, start);
 }
 
 /* Behind a character and '*' stands how often more it comes, plus 29, as a printable character. */

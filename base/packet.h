@@ -51,6 +51,8 @@ enum packet_event packet_decode(struct packet_decoder *d, struct cursor *in);
 
 /* Appends the frame of a payload. '#', '$', '}' and '*' are escaped in it. */
 void packet_encode(struct buf *out, const void *payload, size_t bytes);
+/* The same for one of letters and digits only, with runs of one of them as packet_expand() undoes them. */
+void packet_encode_digits(struct buf *out, const void *payload, size_t bytes);
 
 /*
  * Undoes the run lengths in a payload, which a stub may send; false when one

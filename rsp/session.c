@@ -87,12 +87,18 @@ bool rsp_session_running(const struct rsp_session *s)
 
 /* ---- replies ---- */
 
-static void send_packet(struct rsp_session *s, const struct buf *payload)
+static void send_encoded(struct rsp_session *s, const struct buf *payload,
+			 void (*encode)(struct buf *out, const void *payload, size_t bytes))
 {
 	packet_log("->", buf_str(payload), payload->len);
 	buf_reset(&s->last);
-	packet_encode(&s->last, buf_str(payload), payload->len);
+	encode(&s->last, buf_str(payload), payload->len);
 	buf_add(&s->out, s->last.data, s->last.len);
+}
+
+static void send_packet(struct rsp_session *s, const struct buf *payload)
+{
+	send_encoded(s, payload, packet_encode);
 }
 
 /* An errno, as gdbserver and QEMU send; gdb shows the number at most. */
@@ -210,7 +216,7 @@ static void dispatch(struct rsp_session *s, const char *payload, size_t bytes)
 	if (e)
 		send_error(s, cmd->flags, e);
 	else if (!s->silent)
-		send_packet(s, &s->reply);
+		send_encoded(s, &s->reply, cmd && cmd->flags & RSP_DIGITS ? packet_encode_digits : packet_encode);
 	if (s->interrupt) {
 		s->interrupt = false;
 		interrupt(s);

@@ -61,6 +61,7 @@ enum rsp_match {
 #define RSP_CODE_ERRORS 2u /* clients take E.text only where they announced error-message */
 #define RSP_URGENT 4u     /* is answered while the guest runs */
 #define RSP_GUESTLESS 8u  /* means something where no guest is attached */
+#define RSP_DIGITS 16u    /* its reply is of letters and digits, and has long runs */
 
 /* One packet. Of the rows that match the one with the longest name is taken. */
 struct rsp_command {

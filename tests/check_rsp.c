@@ -111,11 +111,11 @@ static void send(struct fixture *f, const char *payload)
 	buf_deinit(&frame);
 }
 
-/* The next frame of c, escapes and all; its checksum must be right. */
+/* The next frame of c, escapes and all, runs undone; its checksum must be right. */
 static char *take_frame(struct cursor *c)
 {
 	struct cursor body, digits;
-	struct buf again = { 0 };
+	struct buf again = { 0 }, whole = { 0 };
 	const char *start = c->at;
 
 	ck_assert_msg(cursor_take_char(c, '$'), "no packet");
@@ -126,7 +126,8 @@ static char *take_frame(struct cursor *c)
 	add_frame(&again, body.at, cursor_left(&body));
 	ck_assert_mem_eq(start, again.data, again.len);
 	buf_deinit(&again);
-	return cursor_dup(&body);
+	ck_assert(packet_expand(body.at, cursor_left(&body), &whole));
+	return buf_take(&whole);
 }
 
 /* What the session has sent since the last call, which is an ack and one packet; caller frees. */
@@ -812,6 +813,39 @@ START_TEST(test_binary_round_trip)
 	buf_deinit(&out);
 	buf_deinit(&frame);
 	fixture_end(&f);
+}
+END_TEST
+
+struct digits_case {
+	size_t zeros; /* of the payload, between two other digits */
+	const char *payload;
+};
+
+/*
+ * "Overview" of gdb's remote protocol: a run is worth it from 4 on and goes to 98, and
+ * its count, which is that of the repeats plus 29, is neither '#' nor '$'; as
+ * gdbserver's it is no ack either.
+ */
+static const struct digits_case DIGITS[] = {
+	{ 0, "12" }, { 3, "10002" }, { 4, "10* 2" }, { 6, "10*\"2" }, { 7, "10*\"02" }, { 8, "10*\"002" },
+	{ 9, "10*%2" }, { 15, "10**02" }, { 17, "10*,02" }, { 98, "10*~2" }, { 99, "10*~02" }, { 196, "10*~0*~2" },
+};
+
+START_TEST(test_runs)
+{
+	const struct digits_case *c = &DIGITS[_i];
+	struct buf digits = { 0 }, frame = { 0 }, want = { 0 };
+
+	buf_addch(&digits, '1');
+	for (size_t i = 0; i < c->zeros; i++)
+		buf_addch(&digits, '0');
+	buf_addch(&digits, '2');
+	packet_encode_digits(&frame, digits.data, digits.len);
+	add_frame(&want, c->payload, strlen(c->payload));
+	ck_assert_str_eq(frame.data, want.data);
+	buf_deinit(&digits);
+	buf_deinit(&frame);
+	buf_deinit(&want);
 }
 END_TEST
 
@@ -1618,6 +1652,7 @@ static TCase *framing_case(void)
 	tcase_add_loop_test(tc, test_transcript, 0, ARRAY_LEN(transcripts));
 	tcase_add_test(tc, test_longest_packet);
 	tcase_add_test(tc, test_binary_round_trip);
+	tcase_add_loop_test(tc, test_runs, 0, ARRAY_LEN(DIGITS));
 	return tc;
 }
 
