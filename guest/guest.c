@@ -25,6 +25,7 @@ static void forget_regs(struct guest *g)
 		regs_destroy(g->cache[i]);
 		g->cache[i] = NULL;
 	}
+	g->n_translations = 0;
 }
 
 void guest_set_vcpus(struct guest *g, unsigned n)
@@ -289,7 +290,10 @@ struct err *guest_write_phys(struct guest *g, uint64_t gpa, const void *from, si
 		e = unsupported(g, "write guest memory");
 	if (!e)
 		e = check_covered(g, gpa, bytes);
-	return e ? e : write_blocks(g, gpa, from, bytes);
+	if (e)
+		return e;
+	g->n_translations = 0;
+	return write_blocks(g, gpa, from, bytes);
 }
 
 static struct err *read_all(void *ctx, uint64_t gpa, void *ret, size_t bytes)
@@ -307,13 +311,36 @@ struct phys_reader guest_phys_reader(struct guest *g)
 	return (struct phys_reader){ read_all, g };
 }
 
+static const struct mapping *find_translation(const struct guest *g, unsigned vcpu, uint64_t gva)
+{
+	for (size_t i = 0; i < MIN(g->n_translations, MAX_TRANSLATIONS); i++) {
+		const struct translation *t = &g->translations[i];
+
+		/* No bytes stand for 2^64. */
+		if (t->vcpu == vcpu && gva - t->mapping.gva <= t->mapping.bytes - 1)
+			return &t->mapping;
+	}
+	return NULL;
+}
+
 struct err *guest_translate(struct guest *g, unsigned vcpu, uint64_t gva, struct mapping *ret)
 {
 	struct phys_reader mem = guest_phys_reader(g);
 	const struct regs *regs;
+	const struct mapping *known;
 	struct err *e = guest_regs(g, vcpu, &regs);
 
-	return e ? e : g->arch->translate(regs, &mem, gva, ret);
+	if (e)
+		return e;
+	known = find_translation(g, vcpu, gva);
+	if (known) {
+		*ret = *known;
+		return NULL;
+	}
+	e = g->arch->translate(regs, &mem, gva, ret);
+	if (!e)
+		g->translations[g->n_translations++ % MAX_TRANSLATIONS] = (struct translation){ vcpu, *ret };
+	return e;
 }
 
 /* The run of bytes from gva to its page's end, as physical memory. */
@@ -461,6 +488,7 @@ struct err *guest_write_regs(struct guest *g, unsigned vcpu, const struct regs *
 	if (!g->ops->write_regs)
 		return unsupported(g, "write registers");
 	e = g->ops->write_regs(g, vcpu, from, changed);
+	g->n_translations = 0;
 	regs_destroy(g->cache[vcpu]);
 	g->cache[vcpu] = NULL;
 	return err_prefix(e, "cannot write the registers of vCPU %u", vcpu);

@@ -154,6 +154,14 @@ struct guest_ops {
 	const char *(*vmcoreinfo)(struct guest *g, size_t *ret_bytes);
 };
 
+#define MAX_TRANSLATIONS 16u
+
+/* What a vCPU's page tables said of one page. */
+struct translation {
+	unsigned vcpu;
+	struct mapping mapping;
+};
+
 /* Filled by a backend's open function and by guest_set_*(). */
 struct guest {
 	const struct guest_ops *ops;
@@ -166,6 +174,8 @@ struct guest {
 	struct mem_block *blocks;
 	size_t n_blocks;
 	struct regs **cache; /* one a vCPU, NULL until read at this stop */
+	struct translation translations[MAX_TRANSLATIONS]; /* the last ones, until a page table or register may change */
+	size_t n_translations;                             /* how many there were */
 	struct os *os;       /* what is known of its operating system (guest/os.h); may be NULL */
 	struct breakpoint *breakpoints; /* that are set */
 	size_t n_breakpoints;

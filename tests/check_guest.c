@@ -476,6 +476,67 @@ START_TEST(translates_by_vcpu)
 }
 END_TEST
 
+static void write_last_table(struct guest *g, uint64_t entry)
+{
+	uint8_t bytes[8];
+
+	store_uint(bytes, 8, ORDER_LITTLE, entry);
+	ok(guest_write_phys(g, FAKE_GVA_TABLE, bytes, sizeof(bytes)));
+}
+
+static void write_register(struct guest *g, unsigned reg, uint64_t value)
+{
+	uint8_t bytes[8];
+
+	store_uint(bytes, 8, ORDER_LITTLE, value);
+	ok(guest_write_reg(g, 0, reg, bytes));
+}
+
+static uint64_t translated(struct guest *g, uint64_t gva)
+{
+	struct mapping m;
+
+	ok(guest_translate(g, 0, gva, &m));
+	return m.gpa + (gva - m.gva);
+}
+
+/* Nothing that is remembered outlives what it was made from. */
+START_TEST(translates_by_what_is_there_now)
+{
+	struct guest *g = fake_guest_create(1);
+	struct mapping m;
+
+	ck_assert_uint_eq(translated(g, FAKE_GVA + 1), FAKE_GVA_GPA + 1);
+	write_last_table(g, 0x7003);
+	ck_assert_uint_eq(translated(g, FAKE_GVA + 1), 0x7001);
+	ok(guest_resume(g));
+	store_uint(fake_at(g, FAKE_GVA_TABLE), 8, ORDER_LITTLE, 0x8003);
+	ok(guest_stop(g));
+	ck_assert_uint_eq(translated(g, FAKE_GVA + 1), 0x8001);
+	write_register(g, X86_CR3, 0x2000);
+	fails(guest_translate(g, 0, FAKE_GVA + 1, &m), ERR_UNMAPPED);
+	write_register(g, X86_CR3, 0x1000);
+	ck_assert_uint_eq(translated(g, FAKE_GVA + 1), 0x8001);
+	guest_destroy(g);
+}
+END_TEST
+
+/* More pages than are remembered, over and over, each by itself. */
+START_TEST(translates_many_pages)
+{
+	struct guest *g = fake_guest_create(1);
+
+	for (uint64_t page = 0; page < 2 * MAX_TRANSLATIONS; page++)
+		store_uint(fake_at(g, FAKE_GVA_TABLE + 8 * page), 8, ORDER_LITTLE, (0x100 + page) << 12 | 3);
+	for (uint64_t i = 0; i < 10 * MAX_TRANSLATIONS; i++) {
+		uint64_t page = i * i % (2 * MAX_TRANSLATIONS);
+
+		ck_assert_uint_eq(translated(g, FAKE_GVA + page * PAGE), (0x100 + page) * PAGE);
+	}
+	guest_destroy(g);
+}
+END_TEST
+
 /* ---- data ---- */
 
 /* One page of the second block and the end of ROM's hold data; the others are zeros. */
@@ -1031,6 +1092,8 @@ static TCase *memory_cases(void)
 	tcase_add_loop_test(tc, writes_virtual_all_or_nothing, 0, ARRAY_LEN(virt_ranges));
 	tcase_add_loop_test(tc, virtual_addresses_of_nothing, 0, ARRAY_LEN(nowhere));
 	tcase_add_test(tc, translates_by_vcpu);
+	tcase_add_test(tc, translates_by_what_is_there_now);
+	tcase_add_test(tc, translates_many_pages);
 	tcase_add_loop_test(tc, data_is_found, 0, ARRAY_LEN(datas));
 	tcase_add_test(tc, data_without_a_backend);
 	return tc;

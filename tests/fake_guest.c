@@ -32,14 +32,14 @@ static void fill_memory(struct guest *g)
 		for (uint64_t i = 0; i < f->blocks[b].block.bytes; i++)
 			f->blocks[b].data[i] = fake_guest_byte(f->blocks[b].block.gpa + i);
 	memset(fake_at(g, 0x1000), 0, 0x4000);
-	memset(fake_at(g, 0x6000), 0, 0x1000);
+	memset(fake_at(g, FAKE_GVA_TABLE), 0, 0x1000);
 	set_entry(g, 0x1000, 0, 0x3000 | PRESENT_WRITABLE);
 	set_entry(g, 0x1000, 511, 0x2000 | PRESENT_WRITABLE);
 	set_entry(g, 0x3000, 0, 0 * GIB | PRESENT_WRITABLE | HUGE);
 	set_entry(g, 0x3000, 3, 3 * GIB | PRESENT_WRITABLE | HUGE);
 	set_entry(g, 0x2000, 510, 0x4000 | PRESENT_WRITABLE);
-	set_entry(g, 0x4000, 8, 0x6000 | PRESENT_WRITABLE);
-	set_entry(g, 0x6000, 0, FAKE_GVA_GPA | PRESENT_WRITABLE);
+	set_entry(g, 0x4000, 8, FAKE_GVA_TABLE | PRESENT_WRITABLE);
+	set_entry(g, FAKE_GVA_TABLE, 0, FAKE_GVA_GPA | PRESENT_WRITABLE);
 }
 
 static void fill_regs(struct regs *regs, unsigned vcpu)

@@ -20,6 +20,7 @@
 #define FAKE_ROM_GPA 0xfffff000u
 #define FAKE_GVA 0xffffffff81000000u
 #define FAKE_GVA_GPA 0x5000u
+#define FAKE_GVA_TABLE 0x6000u /* where the page of FAKE_GVA is the first entry */
 
 struct guest *fake_guest_create(unsigned n_vcpus);
 
