@@ -263,6 +263,16 @@ class Linux(Guest):
         """How far each process that spin=N asked for is."""
         return [int(line.split()[3]) for line in self.run('count')]
 
+    def stop_idle(self):
+        """Stops it while no vCPU runs a task."""
+        def stops():
+            self.stop()
+            idle = self.hmp('info registers -a').count('HLT=1') == self.n_cpus
+            if not idle:
+                self.cont()
+            return idle
+        harness.wait_for(stops, 60, 'vCPUs that wait')
+
     def panic(self):
         """Makes its kernel panic, of which QEMU hears on all but amd64: guest-panicked."""
         self.console.type('panic\n')

@@ -270,7 +270,7 @@ class TestAmd64Debuginfo(DebuginfoTests, VmcoreCase):
         self.check(readers.check_crash)
 
 
-class TestS390x(ReaderTests, QemuFaults, CoreTests, VmcoreCase):
+class TestS390x(ReaderTests, DebuginfoTests, QemuFaults, CoreTests, VmcoreCase):
     stack_pointer = 'r15'
     qemu_pids = [1 << 24, 2 << 24]  # 1 and 2 in the byte order of the host
     qemu_swaps_sections = False
@@ -284,7 +284,7 @@ class TestS390x(ReaderTests, QemuFaults, CoreTests, VmcoreCase):
         return not int(cpu['pswm'], 16) & PSW_PROBLEM_STATE
 
 
-class TestPpc64el(ReaderTests, QemuFaults, CoreTests, VmcoreCase):
+class TestPpc64el(ReaderTests, DebuginfoTests, QemuFaults, CoreTests, VmcoreCase):
     qemu_is_wrong = 'dar', 'dsisr', 'vrsave'
     stack_pointer = 'r1'
     kernel_start = 0xc << 60
