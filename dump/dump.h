@@ -15,7 +15,29 @@
  * event loop goes on beside it.
  */
 
+enum dump_format {
+	DUMP_ELF,
+	DUMP_KDUMP_ZLIB, /* makedumpfile's compressed file, by the codec of its pages */
+	DUMP_KDUMP_LZO,
+	DUMP_KDUMP_SNAPPY,
+	DUMP_KDUMP_ZSTD,
+};
+#define N_DUMP_FORMATS 5u
+
+/* What is around the whole of an ELF vmcore. */
+enum dump_wrap {
+	DUMP_PLAIN,
+	DUMP_GZIP,
+	DUMP_ZSTD,
+};
+
 struct dump_options {
+	enum dump_format format;
+	enum dump_wrap wrap;
+	bool flatten;         /* kdump formats: makedumpfile's flattened form, which needs no seek */
+	unsigned leave_out;   /* PAGES_* of guest/os.h; the image is told, see guest_image_leave_out() */
+	uint64_t bandwidth;   /* bytes of output a second at most; 0: no limit */
+	double timeout;       /* seconds that it may take; 0: no limit */
 	bool paging;          /* the full page-table map (-p) */
 	bool has_range;       /* only [begin, begin + length) */
 	uint64_t begin;       /* guest-physical */

@@ -479,6 +479,13 @@ struct err *guest_regs(struct guest *g, unsigned vcpu, const struct regs **ret)
 	return NULL;
 }
 
+struct err *guest_snapshot(struct guest *g, struct guest **ret)
+{
+	if (!g->ops->snapshot)
+		return unsupported(g, "take a snapshot of guest memory");
+	return g->ops->snapshot(g, ret);
+}
+
 struct err *guest_write_regs(struct guest *g, unsigned vcpu, const struct regs *from, const bool *changed)
 {
 	struct err *e = check_vcpu(g, vcpu);

@@ -108,6 +108,13 @@ struct guest_ops {
 	struct err *(*stop)(struct guest *g);
 	struct err *(*resume)(struct guest *g);
 
+	/*
+	 * A picture of the stopped guest: registers and memory of this instant, which the guest
+	 * no longer changes when it goes on. It is a guest that is stopped for ever, without
+	 * run control or writes. ERR_UNSUPPORTED: its RAM cannot be had so; the text says why.
+	 */
+	struct err *(*snapshot)(struct guest *g, struct guest **ret);
+
 	struct err *(*read_phys)(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret,
 				 size_t bytes, size_t *ret_bytes);
 	struct err *(*write_phys)(struct guest *g, const struct mem_block *b, uint64_t gpa,
@@ -185,6 +192,12 @@ struct guest {
 	unsigned holds;      /* images that need it to stay stopped */
 	uint64_t stops;      /* counts stops: what was cached at another count is stale */
 };
+
+/*
+ * Of a stopped guest; see guest_ops.snapshot. Caller ends *ret with guest_destroy(), before g.
+ * Both can be used side by side.
+ */
+struct err *guest_snapshot(struct guest *g, struct guest **ret) MUST_CHECK;
 
 /* For backends: takes over priv. n_vcpus is set with guest_set_vcpus(). */
 struct guest *guest_create(const struct guest_ops *ops, const struct arch *arch, void *priv);

@@ -118,7 +118,21 @@ void guest_image_destroy(struct guest_image *img)
 	free(img->blocks);
 	free(img->vmcoreinfo);
 	free(img->kernel_map);
+	page_classes_deinit(&img->classes);
 	free(img);
+}
+
+struct err *guest_image_leave_out(struct guest_image *img, unsigned classes)
+{
+	img->left_out = classes & PAGES_ZERO;
+	if (classes & ~PAGES_ZERO) {
+		struct err *e = os_pages(img->guest, classes & ~PAGES_ZERO, &img->classes);
+
+		if (e)
+			return e;
+	}
+	img->left_out = classes;
+	return NULL;
 }
 
 struct err *guest_image_read(struct guest_image *img, uint64_t gpa, void *ret, size_t bytes)

@@ -3,6 +3,7 @@
 #define GUEST_IMAGE_H
 
 #include "guest/guest.h"
+#include "guest/os.h"
 
 /*
  * What a dump reads: blocks, registers and a reader, taken once and immutable.
@@ -20,6 +21,8 @@ struct guest_image {
 	size_t vmcoreinfo_bytes;
 	struct mapping *kernel_map; /* sorted by gpa; NULL: not known */
 	size_t n_kernel_map;
+	unsigned left_out;        /* PAGES_*: what a dump need not hold */
+	struct page_classes classes; /* of left_out, without PAGES_ZERO; {0}: every frame stays */
 	struct guest *guest;      /* held: it cannot resume while the image lives */
 };
 
@@ -29,6 +32,12 @@ struct guest_image {
  */
 struct err *guest_image_create(struct guest *g, struct guest_image **ret) MUST_CHECK;
 void guest_image_destroy(struct guest_image *img); /* takes NULL; releases the hold */
+
+/*
+ * Chooses what a dump leaves out: PAGES_*. Where the guest's layout is not understood
+ * the error says so (ERR_UNKNOWN), and only PAGES_ZERO of them is left out. Once.
+ */
+struct err *guest_image_leave_out(struct guest_image *img, unsigned classes) MUST_CHECK;
 
 /* All bytes, which lie in one block. */
 struct err *guest_image_read(struct guest_image *img, uint64_t gpa, void *ret, size_t bytes) MUST_CHECK;

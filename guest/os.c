@@ -45,6 +45,16 @@ struct err *os_symbol_at(struct guest *g, uint64_t gva, struct buf *ret_name, ui
 	return unknown("the kernel's table of symbols");
 }
 
+struct err *os_pages(struct guest *g, unsigned classes, struct page_classes *ret)
+{
+	return HAS(g, pages) ? g->os->ops->pages(g->os, classes, ret) : unknown("what its pages are for");
+}
+
+void page_classes_deinit(struct page_classes *c)
+{
+	page_set_deinit(&c->set);
+}
+
 struct err *os_describe(struct guest *g, struct buf *out)
 {
 	return HAS(g, describe) ? g->os->ops->describe(g->os, out) : unknown("what the guest runs");

@@ -3,6 +3,7 @@
 #define GUEST_OS_H
 
 #include "guest/guest.h"
+#include "guest/page_set.h"
 
 /*
  * What the guest's operating system can tell. linux/ implements it, server/
@@ -10,6 +11,23 @@
  * the guest runs again, and needs a stopped guest.
  */
 struct os;
+
+/* Classes of pages that a dump can leave out; the bits are those of makedumpfile's dump level. */
+#define PAGES_ZERO 1u    /* nothing but zeros */
+#define PAGES_CACHE 2u   /* page cache without private data */
+#define PAGES_PRIVATE 4u /* page cache with private data */
+#define PAGES_USER 8u    /* memory of user processes */
+#define PAGES_FREE 16u   /* free */
+#define N_PAGE_CLASSES 5u /* class i is bit 1 << i */
+#define PAGES_ALL 31u
+
+/* Page frames by class: each frame is in at most one class. */
+struct page_classes {
+	struct page_set set;             /* the frames of all classes that were asked for */
+	uint64_t counts[N_PAGE_CLASSES]; /* how many of them are of class i */
+};
+
+void page_classes_deinit(struct page_classes *c);
 
 struct os_ops {
 	const char *name; /* "linux" */
@@ -46,6 +64,14 @@ struct os_ops {
 	/* The symbol that covers gva: appends its name; ret_offset: bytes behind its start. */
 	struct err *(*symbol_at)(struct os *os, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset);
 
+	/*
+	 * The page frames of these classes (PAGES_*, without PAGES_ZERO), as the kernel's own
+	 * memory map has them, found through VMCOREINFO and nothing else; frames have the
+	 * kernel's page size. ERR_UNKNOWN: its layout is not understood. Caller ends *ret
+	 * with page_classes_deinit().
+	 */
+	struct err *(*pages)(struct os *os, unsigned classes, struct page_classes *ret);
+
 	/* Appends lines "What: value" for `info linux`. */
 	struct err *(*describe)(struct os *os, struct buf *out);
 
@@ -73,6 +99,7 @@ struct err *os_kernel_map(struct guest *g, struct mapping **ret, size_t *ret_n) 
 struct err *os_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret) MUST_CHECK;
 struct err *os_symbol(struct guest *g, const char *name, uint64_t *ret) MUST_CHECK;
 struct err *os_symbol_at(struct guest *g, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset) MUST_CHECK;
+struct err *os_pages(struct guest *g, unsigned classes, struct page_classes *ret) MUST_CHECK;
 struct err *os_describe(struct guest *g, struct buf *out) MUST_CHECK;
 void os_enrich_regs(struct guest *g, struct regs *regs);
 
