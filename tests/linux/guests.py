@@ -22,6 +22,11 @@ BOOT_SECONDS = 120
 N_CPUS = 2
 MEGABYTES = 512
 SHT_SYMTAB = 2
+# Where these kernels' own memory starts: the image on amd64, all RAM on ppc64.
+KERNEL_MAP_AMD64 = 0xffffffff80000000
+LINEAR_MAP_PPC64 = 0xc << 60
+# What the monitor says of a vCPU that waits for an interrupt: s390x has a bit of the PSW for it.
+WAITS = {'amd64': 'HLT=1', 's390x': r'PSW=mask \w{3}[2367abef]'}
 
 
 class Machine:
@@ -259,6 +264,12 @@ class Linux(Guest):
         text = self.pmemsave(*self.vmcoreinfo)[24:].split(b'\0')[0].decode()
         return dict(line.split('=', 1) for line in text.splitlines())
 
+    def image_memory(self, gva, size):
+        """What is there of the kernel's image, whatever its vCPUs do: one in user space may not see it."""
+        if self.arch == 'amd64':
+            gva += int(self.vmcoreinfo_values()['NUMBER(phys_base)']) - KERNEL_MAP_AMD64
+        return self.pmemsave(gva & ~LINEAR_MAP_PPC64 if self.arch == 'ppc64el' else gva, size)
+
     def count(self):
         """How far each process that spin=N asked for is."""
         return [int(line.split()[3]) for line in self.run('count')]
@@ -267,7 +278,7 @@ class Linux(Guest):
         """Stops it while no vCPU runs a task."""
         def stops():
             self.stop()
-            idle = self.hmp('info registers -a').count('HLT=1') == self.n_cpus
+            idle = len(re.findall(WAITS[self.arch], self.hmp('info registers -a'))) == self.n_cpus
             if not idle:
                 self.cont()
             return idle

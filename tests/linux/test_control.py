@@ -33,7 +33,7 @@ class RunTests:
         if self.guest.running():
             self.guest.stop()
         self.text_at = self.guest.symbols['_stext']
-        self.text = self.guest.memsave(self.text_at, TEXT_BYTES)
+        self.text = self.guest.image_memory(self.text_at, TEXT_BYTES)
         self.guest.cont()
         self.session = self.rsp(self.target)
         self.session.ask('QStartNoAckMode')
@@ -55,7 +55,7 @@ class RunTests:
         before = self.guest.count()
         harness.wait_for(lambda: self.guest.count() != before, 60, 'the spinner goes on')
         self.guest.stop()
-        self.assertEqual(self.guest.memsave(self.text_at, TEXT_BYTES), self.text)
+        self.assertEqual(self.guest.image_memory(self.text_at, TEXT_BYTES), self.text)
         self.guest.cont()
 
     def stopped(self, reply):

@@ -152,7 +152,7 @@ class SymbolTests:
     def test_python_reads(self):
         symbols = self.symbols()
         self.guest.stop()
-        text = self.guest.memsave(self.guest.symbols['_stext'], TEXT_BYTES)
+        text = self.guest.image_memory(self.guest.symbols['_stext'], TEXT_BYTES)
         said = self.gdb_with(symbols, self.script(READ_SCRIPT % TEXT_BYTES))
         self.assertIn('DIGEST ' + hashlib.sha256(text).hexdigest(), said)
         self.assertRegex(said, r'VERSION \S')
@@ -160,7 +160,7 @@ class SymbolTests:
     def test_python_physical_mode(self):
         symbols, (note, _) = self.symbols(), self.guest.vmcoreinfo
         self.guest.stop()
-        virtual = self.guest.memsave(self.guest.symbols['_stext'], 64).hex()
+        virtual = self.guest.image_memory(self.guest.symbols['_stext'], 64).hex()
         physical = [self.guest.pmemsave(at, 64).hex() for at in (note, note + 64)]
         said = self.gdb_with(symbols, self.script(PHYSICAL_SCRIPT % (note, note + 64)))
         self.assertEqual(re.findall('READ (.*)', said), [physical[0], virtual, physical[1], virtual])
