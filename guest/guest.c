@@ -687,6 +687,11 @@ struct err *guest_poll(struct guest *g, struct guest_event *ret)
 	return NULL;
 }
 
+bool guest_panicked(struct guest *g)
+{
+	return g->ops->panicked && g->ops->panicked(g);
+}
+
 void guest_describe_vcpu(struct guest *g, unsigned vcpu, struct buf *out)
 {
 	if (g->ops->describe_vcpu)

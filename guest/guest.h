@@ -149,6 +149,9 @@ struct guest_ops {
 	int (*poll_fd)(struct guest *g);
 	struct err *(*poll)(struct guest *g, struct guest_event *ret);
 
+	/* The target itself says that its system has panicked, or that KVM cannot run it; NULL: it never says. */
+	bool (*panicked)(struct guest *g);
+
 	/* A vCPU in words for `info threads`: "running", "halted", ... NULL: none. */
 	void (*describe_vcpu)(struct guest *g, unsigned vcpu, struct buf *out);
 	/* Lines for `info status`, and for `info mtree`, beyond what every guest has. */
@@ -268,6 +271,9 @@ struct err *guest_clear_breakpoints(struct guest *g) MUST_CHECK;
 int guest_poll_fd(struct guest *g); /* -1: none */
 /* A step that has ended inside of its range goes on here, once a call, and is no event. */
 struct err *guest_poll(struct guest *g, struct guest_event *ret) MUST_CHECK;
+
+/* As guest_ops.panicked, of a guest that has stopped. */
+bool guest_panicked(struct guest *g);
 
 void guest_describe_vcpu(struct guest *g, unsigned vcpu, struct buf *out);
 

@@ -55,6 +55,11 @@ void page_classes_deinit(struct page_classes *c)
 	page_set_deinit(&c->set);
 }
 
+struct err *os_panic(struct guest *g, uint64_t *ret_gva, bool *ret_done)
+{
+	return HAS(g, panic) ? g->os->ops->panic(g->os, ret_gva, ret_done) : unknown("where the guest panics");
+}
+
 struct err *os_describe(struct guest *g, struct buf *out)
 {
 	return HAS(g, describe) ? g->os->ops->describe(g->os, out) : unknown("what the guest runs");

@@ -72,6 +72,12 @@ struct os_ops {
 	 */
 	struct err *(*pages)(struct os *os, unsigned classes, struct page_classes *ret);
 
+	/*
+	 * Where a vCPU comes by when the system panics, its message behind it and the other vCPUs
+	 * still at work. *ret_done: that has been. ERR_UNKNOWN: it cannot be found.
+	 */
+	struct err *(*panic)(struct os *os, uint64_t *ret_gva, bool *ret_done);
+
 	/* Appends lines "What: value" for `info linux`. */
 	struct err *(*describe)(struct os *os, struct buf *out);
 
@@ -100,6 +106,7 @@ struct err *os_vcpu_pid(struct guest *g, unsigned vcpu, uint32_t *ret) MUST_CHEC
 struct err *os_symbol(struct guest *g, const char *name, uint64_t *ret) MUST_CHECK;
 struct err *os_symbol_at(struct guest *g, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset) MUST_CHECK;
 struct err *os_pages(struct guest *g, unsigned classes, struct page_classes *ret) MUST_CHECK;
+struct err *os_panic(struct guest *g, uint64_t *ret_gva, bool *ret_done) MUST_CHECK;
 struct err *os_describe(struct guest *g, struct buf *out) MUST_CHECK;
 void os_enrich_regs(struct guest *g, struct regs *regs);
 

@@ -649,6 +649,14 @@ static struct err *qemu_poll(struct guest *g, struct guest_event *ret)
 	return NULL;
 }
 
+static bool qemu_panicked(struct guest *g)
+{
+	static const char *const states[] = { "guest-panicked", "internal-error" };
+	const struct qemu *q = g->priv;
+
+	return q->held && qemu_status_is(&q->found, states, ARRAY_LEN(states));
+}
+
 /* ---- memory ---- */
 
 static struct err *qemu_read_phys(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret, size_t bytes,
@@ -741,6 +749,7 @@ static const struct guest_ops qemu_ops = {
 	.clear_breakpoint = qemu_clear_breakpoint,
 	.poll_fd = qemu_poll_fd,
 	.poll = qemu_poll,
+	.panicked = qemu_panicked,
 	.describe_vcpu = qemu_describe_vcpu,
 	.describe = qemu_describe,
 	.describe_memory = qemu_describe_memory,

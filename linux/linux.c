@@ -9,6 +9,7 @@
 #include "linux/describe.h"
 #include "linux/kallsyms.h"
 #include "linux/kernel.h"
+#include "linux/panic.h"
 #include "linux/vmcoreinfo.h"
 
 static const struct linux_arch *const ARCHES[] = {
@@ -223,6 +224,22 @@ static struct err *linux_symbol_at(struct os *os, uint64_t gva, struct buf *ret_
 	return e;
 }
 
+static struct err *linux_panic(struct os *os, uint64_t *ret_gva, bool *ret_done)
+{
+	struct linux_os *l = os->priv;
+	struct linux_kernel *kernel;
+	struct err *e;
+
+	if (!image_of(os))
+		return no_linux();
+	kernel = kernel_of(l, &e);
+	if (!e)
+		e = kernel_panic_point(kernel, ret_gva);
+	if (!e)
+		*ret_done = kernel_has_panicked(kernel);
+	return e;
+}
+
 static struct err *linux_describe(struct os *os, struct buf *out)
 {
 	struct linux_os *l = os->priv;
@@ -268,6 +285,7 @@ static const struct os_ops linux_ops = {
 	.vcpu_pid = linux_vcpu_pid,
 	.symbol = linux_symbol,
 	.symbol_at = linux_symbol_at,
+	.panic = linux_panic,
 	.describe = linux_describe,
 	.enrich_regs = linux_enrich_regs,
 };

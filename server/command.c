@@ -198,7 +198,8 @@ static int serve(struct options *o, struct inherited *inherited)
 
 static int dump(struct options *o, struct inherited *inherited)
 {
-	struct dump_command cmd = { .inherited = inherited, .options = o->dump, .out = o->out, .quiet = o->quiet };
+	struct dump_command cmd = { .inherited = inherited, .options = o->dump, .out = o->out, .quiet = o->quiet,
+				    .on_panic = o->on_panic };
 	struct err *e = open_target(o, &cmd.guest);
 
 	if (e)

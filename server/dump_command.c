@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include "server/dumpjob.h"
+#include "server/panic.h"
 #include "server/progress.h"
 
 struct run {
 	struct dump_command cmd;
 	struct hold hold;
+	struct panic_watch *watch;
 	struct job *job;
 	struct progress progress;
 	struct err *error;
@@ -48,30 +50,78 @@ static void on_end(void *arg, const struct dump_progress *p, struct err *e)
 	loop_quit(r->cmd.loop);
 }
 
+/* ---- from the start to the job ---- */
+
+static struct err *start_job(struct run *r)
+{
+	struct job_watcher watcher = { on_progress, on_end, r };
+	struct job_work work;
+	struct err *e = dumpjob_prepare(&r->hold, r->cmd.inherited, &r->cmd.options, r->cmd.out, &work);
+
+	if (!e)
+		r->job = job_start(r->cmd.loop, work, &watcher);
+	return e;
+}
+
+/* The guest stays stopped from its panic to the dump, which holds it too. */
+static void on_panic(void *arg, struct err *e)
+{
+	struct run *r = arg;
+	struct panic_watch *watch = r->watch;
+
+	r->watch = NULL;
+	if (!e && !r->cmd.quiet)
+		fputs("the guest has panicked\n", stderr);
+	if (!e)
+		e = start_job(r);
+	r->error = e;
+	e = panic_watch_end(watch);
+	if (r->error)
+		err_destroy(e);
+	else
+		r->error = e;
+	if (!r->job)
+		loop_quit(r->cmd.loop);
+}
+
+static struct err *start_watch(struct run *r)
+{
+	struct panic_config config = { r->cmd.loop, &r->hold, on_panic, r };
+	struct err *e = panic_watch_start(&config, &r->watch);
+
+	if (!e && !panic_watch_is_over(r->watch) && !r->cmd.quiet)
+		fputs("waiting for the guest to panic\n", stderr);
+	return e;
+}
+
 static void on_signal(void *arg, int signo)
 {
 	struct run *r = arg;
 
 	(void)signo;
-	if (r->job)
+	if (r->job) {
 		job_cancel(r->job);
+	} else if (r->watch) {
+		r->error = panic_watch_end(r->watch);
+		r->watch = NULL;
+		if (!r->error)
+			r->error = err_new(ERR_CANCELLED, "the guest has not panicked so far; it is not waited for any longer");
+		loop_quit(r->cmd.loop);
+	}
 }
 
 struct err *dump_command_run(const struct dump_command *cmd)
 {
 	struct run r = { .cmd = *cmd };
-	struct job_watcher watcher = { on_progress, on_end, &r };
-	struct job_work work;
 	struct err *e = loop_add_signals(cmd->loop, on_signal, &r);
 
 	if (!cmd->quiet && isatty(STDERR_FILENO))
 		r.progress.mode = PROGRESS_TERMINAL;
 	hold_init(&r.hold, cmd->guest);
 	if (!e)
-		e = dumpjob_prepare(&r.hold, cmd->inherited, &cmd->options, cmd->out, &work);
+		e = cmd->on_panic ? start_watch(&r) : start_job(&r);
 	if (e)
 		return e;
-	r.job = job_start(cmd->loop, work, &watcher);
 	loop_run(cmd->loop);
 	return r.error;
 }

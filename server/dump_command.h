@@ -14,6 +14,7 @@ struct dump_command {
 	struct dump_options options;
 	const char *out; /* as output.h */
 	bool quiet;
+	bool on_panic;   /* wait until the guest panics first */
 };
 
 /*

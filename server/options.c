@@ -138,6 +138,13 @@ static struct err *set_length(struct options *o, const char *value)
 	return number("length", value, &o->length);
 }
 
+static struct err *set_on_panic(struct options *o, const char *value)
+{
+	(void)value;
+	o->on_panic = true;
+	return NULL;
+}
+
 static struct err *set_command(struct options *o, const char *value)
 {
 	o->commands = xreallocarray(o->commands, o->n_commands + 1, sizeof(*o->commands));
@@ -172,6 +179,7 @@ static const struct option_desc table[] = {
 	{ "paging", 'p', NULL, IN_DUMP, "a program header for each mapping of the page tables", set_paging },
 	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", set_begin },
 	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", set_length },
+	{ "on-panic", 0, NULL, IN_DUMP, "wait until the guest panics, and dump it then", set_on_panic },
 	{ "command", 'c', "COMMAND", IN_CONSOLE, "run this and exit; may be given again", set_command },
 	{ "debug", 0, NULL, EVERYWHERE, "log packets and decisions on stderr", set_debug },
 	{ "help", 'h', NULL, EVERYWHERE, "print this and exit", set_help },
@@ -245,10 +253,10 @@ static enum mode mode_of_word(const char *word)
 }
 
 /* seen: one bit for each row of the table. */
-static struct err *check_modes(const struct options *o, unsigned seen)
+static struct err *check_modes(const struct options *o, uint64_t seen)
 {
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-		if ((seen & 1u << i) && !(table[i].modes & 1u << o->mode))
+		if ((seen & 1ull << i) && !(table[i].modes & 1u << o->mode))
 			return err_new(ERR_USAGE, "--%s means nothing with %s", table[i].name, mode_names[o->mode]);
 	}
 	return NULL;
@@ -264,7 +272,7 @@ static struct err *take_program(struct options *o, char **words, int n)
 }
 
 /* n_behind: how many of the words stand behind "--", or -1. */
-static struct err *finish(struct options *o, char **words, int n_words, int n_behind, unsigned seen)
+static struct err *finish(struct options *o, char **words, int n_words, int n_behind, uint64_t seen)
 {
 	struct err *e;
 
@@ -345,7 +353,7 @@ struct err *options_parse(int argc, char **argv, struct options *ret)
 	char shorts[2 * ARRAY_LEN(table) + 2];
 	struct options o = { 0 };
 	struct err *e = NULL;
-	unsigned seen = 0;
+	uint64_t seen = 0;
 	int found, n_behind = count_behind(argc, argv);
 
 	make_getopt_tables(longs, shorts);
@@ -355,7 +363,7 @@ struct err *options_parse(int argc, char **argv, struct options *ret)
 		int row = found == '?' || found == ':' ? -1 : row_of(found);
 
 		if (row >= 0)
-			seen |= 1u << row;
+			seen |= 1ull << row;
 		e = row < 0 ? getopt_error(found, argv) : table[row].set(&o, optarg);
 	}
 	if (!e)
