@@ -55,8 +55,11 @@ static void on_done(void *arg, struct err *e)
 	loop_quit(f->loop);
 }
 
-static void set_up(struct fixture *f, bool vmm_tells)
+static void set_up(struct fixture *f, bool vmm_tells, bool known, bool before)
 {
+	made_up.known = known;
+	made_up.before = before;
+	made_up.told = false;
 	*f = (struct fixture){ .guest = fake_guest_create(2), .loop = loop_create() };
 	f->ops = *f->guest->ops;
 	f->ops.panicked = vmm_tells ? fake_panicked : NULL;
@@ -113,9 +116,7 @@ START_TEST(at_its_breakpoint)
 {
 	struct fixture f;
 
-	made_up.known = true;
-	made_up.before = made_up.told = false;
-	set_up(&f, false);
+	set_up(&f, false, true, false);
 	fake_of(f.guest)->misses = true;
 	fake_of(f.guest)->refused = _i ? HARDWARE : 0;
 	ck_assert_ptr_null(start(&f));
@@ -140,8 +141,7 @@ START_TEST(told_by_the_vmm)
 {
 	struct fixture f;
 
-	made_up.known = made_up.before = made_up.told = false;
-	set_up(&f, true);
+	set_up(&f, true, false, false);
 	ck_assert_ptr_null(start(&f));
 	report(&f, &PAUSED);
 	ck_assert(!f.ended);
@@ -159,10 +159,8 @@ START_TEST(too_late_to_wait)
 {
 	struct fixture f;
 
-	made_up.known = true;
-	made_up.before = !_i;
+	set_up(&f, true, true, !_i);
 	made_up.told = _i;
-	set_up(&f, true);
 	ck_assert_ptr_null(start(&f));
 	ck_assert(panic_watch_is_over(f.watch));
 	ck_assert(!f.ended);
@@ -178,9 +176,7 @@ START_TEST(gone_without_one)
 {
 	struct fixture f;
 
-	made_up.known = true;
-	made_up.before = made_up.told = false;
-	set_up(&f, false);
+	set_up(&f, false, true, false);
 	fake_of(f.guest)->misses = true;
 	ck_assert_ptr_null(start(&f));
 	report(&f, &GONE);
@@ -197,9 +193,7 @@ START_TEST(would_not_be_noticed)
 	struct fixture f;
 	struct err *e;
 
-	made_up.known = _i;
-	made_up.before = made_up.told = false;
-	set_up(&f, false);
+	set_up(&f, false, _i, false);
 	fake_of(f.guest)->refused = HARDWARE | SOFTWARE;
 	e = start(&f);
 	ck_assert_ptr_nonnull(e);
@@ -213,9 +207,7 @@ START_TEST(not_waited_for_any_longer)
 {
 	struct fixture f;
 
-	made_up.known = true;
-	made_up.before = made_up.told = false;
-	set_up(&f, false);
+	set_up(&f, false, true, false);
 	fake_of(f.guest)->misses = true;
 	ck_assert_ptr_null(start(&f));
 	tear_down(&f);
