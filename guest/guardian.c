@@ -306,3 +306,23 @@ struct err *guardian_ioctls(struct guardian *g, struct guardian_ioctl *calls, si
 	buf_deinit(&msg);
 	return e;
 }
+
+struct err *guardian_fork(struct guardian *g, const struct vmm_range *ranges, size_t n, pid_t *ret)
+{
+	struct buf msg = { 0 };
+	int32_t pid;
+	struct err *e;
+
+	put_request(&msg, WARD_FORK, (uint32_t)n);
+	buf_add(&msg, ranges, n * sizeof(*ranges));
+	if (msg.len > WARD_MAX_MESSAGE_BYTES)
+		e = err_new(ERR_UNSUPPORTED, "%zu pieces of memory are too many to be copied", n);
+	else
+		e = ask(g, &msg);
+	if (!e) {
+		memcpy(&pid, msg.data, sizeof(pid));
+		*ret = pid;
+	}
+	buf_deinit(&msg);
+	return e;
+}

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "guest/guest.h"
 #include "guest/kvm_debug.h"
+#include "guest/vmm_fork.h"
 #include "guest/watched.h"
 
 /*
@@ -108,5 +109,11 @@ struct guardian_ioctl {
  * the others. After an error of its own the guardian may end, and let the VMM go.
  */
 struct err *guardian_ioctls(struct guardian *g, struct guardian_ioctl *calls, size_t n) MUST_CHECK;
+
+/*
+ * A copy-on-write copy of a stopped VMM, which holds these ranges of its private memory
+ * (vmm_fork.h): a process that lives until it gets SIGKILL, or the guardian ends.
+ */
+struct err *guardian_fork(struct guardian *g, const struct vmm_range *ranges, size_t n, pid_t *ret) MUST_CHECK;
 
 #endif

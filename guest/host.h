@@ -66,7 +66,8 @@ extern const struct host_pattern host_sigreturn_patterns[];
 /*
  * The signal frame by which an orphaned thread returns to where it was: the
  * registers r, the signal mask and the extended state that ptrace gave
- * (NT_X86_XSTATE and the like). top: the highest address that may be used.
+ * (NT_X86_XSTATE and the like); tid 0: none of that, for a frame that is not the last
+ * to be returned through. top: the highest address that may be used.
  * Appends the frame's bytes to out; *ret_addr is where they go, *ret_sp the
  * stack pointer with which a return from the injected call reaches sigreturn.
  */
@@ -82,5 +83,10 @@ void host_enter_gadget(struct host_regs *r, const struct host_gadgets *g, const 
 /* At the entry stop of that: make it this call instead, one that returns into rt_sigreturn. */
 void host_set_call(struct host_regs *r, const struct host_frame *f, long nr, const uint64_t args[6]);
 long host_call_result(const struct host_regs *r);
+/* Registers, for a frame, with which a thread makes this call by itself and then returns through f. */
+void host_make_call(struct host_regs *r, const struct host_gadgets *g, const struct host_frame *f, long nr,
+		    const uint64_t args[6]);
+/* The arguments of clone(2), whose order differs. sp: of the child; child_tid_hva gets its pid. */
+void host_clone_args(uint64_t flags, uint64_t sp, uint64_t child_tid_hva, uint64_t ret[6]);
 
 #endif

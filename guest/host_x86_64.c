@@ -180,7 +180,7 @@ struct err *host_build_frame(pid_t tid, const struct host_regs *r, const struct 
 			     uint64_t top, struct buf *out, struct host_frame *ret)
 {
 	struct buf fp = { 0 };
-	struct err *e = read_xstate(tid, &fp);
+	struct err *e = tid ? read_xstate(tid, &fp) : NULL;
 	struct rt_sigframe frame = { .return_address = g->sigreturn, .sigmask = sigmask };
 	uint64_t fp_addr, addr;
 
@@ -191,9 +191,9 @@ struct err *host_build_frame(pid_t tid, const struct host_regs *r, const struct 
 	fp_addr = ALIGN_DOWN(top - fp.len, (uint64_t)FRAME_ALIGN);
 	/* A function's entry: the stack is 16-byte aligned before the return address. */
 	addr = ALIGN_DOWN(fp_addr - sizeof(frame), (uint64_t)FRAME_ALIGN) - 8;
-	frame.uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+	frame.uc_flags = (fp.len ? UC_FP_XSTATE : 0) | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 	frame.ss_flags = ~0u; /* refused, and so the alternate stack stays as it is */
-	fill_sigcontext(&frame.mc, user_const(r), fp_addr);
+	fill_sigcontext(&frame.mc, user_const(r), fp.len ? fp_addr : 0);
 	buf_add(out, &frame, sizeof(frame));
 	memset(buf_extend(out, (size_t)(fp_addr - addr - sizeof(frame))), 0, (size_t)(fp_addr - addr - sizeof(frame)));
 	buf_add(out, fp.data, fp.len);
@@ -230,4 +230,17 @@ void host_set_call(struct host_regs *r, const struct host_frame *f, long nr, con
 long host_call_result(const struct host_regs *r)
 {
 	return (long)user_const(r)->rax;
+}
+
+void host_make_call(struct host_regs *r, const struct host_gadgets *g, const struct host_frame *f, long nr,
+		    const uint64_t args[6])
+{
+	host_enter_gadget(r, g, f);
+	host_set_call(r, f, nr, args);
+	user(r)->rax = (unsigned long)nr;
+}
+
+void host_clone_args(uint64_t flags, uint64_t sp, uint64_t child_tid_hva, uint64_t ret[6])
+{
+	memcpy(ret, (const uint64_t[6]){ flags, sp, child_tid_hva }, 6 * sizeof(*ret));
 }

@@ -189,13 +189,22 @@ static struct err *set_options(struct injector *in, long options)
 	return tracee_ptrace(PTRACE_SETOPTIONS, "PTRACE_SETOPTIONS", in->t, NULL, (void *)options);
 }
 
+struct err *inject_add_options(struct injector *in, long options)
+{
+	struct err *e = set_options(in, TRACEE_OPTIONS | in->options | options);
+
+	if (!e)
+		in->options |= options;
+	return e;
+}
+
 static struct err *suspend_filter(struct injector *in)
 {
 	struct err *e;
 
 	if (!has_filter(in->ts->pid, in->t->tid))
 		return NULL;
-	e = set_options(in, TRACEE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP);
+	e = inject_add_options(in, PTRACE_O_SUSPEND_SECCOMP);
 	if (!e) {
 		in->seccomp_off = true;
 		return NULL;
@@ -208,6 +217,7 @@ static struct err *save_memory(struct injector *in, uint64_t top)
 {
 	in->scratch = ALIGN_DOWN(in->frame.addr - INJECT_SCRATCH_BYTES, (uint64_t)64);
 	in->saved_addr = in->scratch;
+	in->low = in->frame.addr;
 	return tracees_read(in->ts, in->saved_addr, buf_extend(&in->saved, (size_t)(top - in->saved_addr)),
 			    (size_t)(top - in->saved_addr));
 }
@@ -336,13 +346,19 @@ static bool is_trap(int status)
 	return status >> 16 == PTRACE_EVENT_STOP;
 }
 
+static bool is_end_or_child(int status)
+{
+	return is_syscall_stop(status) || status >> 16 == PTRACE_EVENT_CLONE || status >> 16 == PTRACE_EVENT_VFORK;
+}
+
 static struct err *run_to_syscall_stop(struct injector *in)
 {
 	in->t->state = TRACEE_SYSCALL;
 	return run_to(in, PTRACE_SYSCALL, is_syscall_stop);
 }
 
-struct err *inject_syscall(struct injector *in, long nr, const uint64_t args[6], long *ret)
+/* To the call's entry. Until it is there the thread would go back through in->frame, and then through after. */
+static struct err *start_call(struct injector *in, long nr, const uint64_t args[6], const struct host_frame *after)
 {
 	struct host_regs regs = in->t->regs;
 	struct err *e;
@@ -351,15 +367,130 @@ struct err *inject_syscall(struct injector *in, long nr, const uint64_t args[6],
 	e = tracee_set_regs(in->t, &regs);
 	if (!e)
 		e = run_to_syscall_stop(in);
-	host_set_call(&regs, &in->frame, nr, args);
-	if (!e)
-		e = tracee_set_regs(in->t, &regs);
-	if (!e)
-		e = run_to_syscall_stop(in);
-	if (!e)
-		e = tracee_get_regs(in->t, &regs);
+	host_set_call(&regs, after, nr, args);
+	return e ? e : tracee_set_regs(in->t, &regs);
+}
+
+static struct err *end_call(struct injector *in, long *ret)
+{
+	struct host_regs regs;
+	struct err *e = tracee_get_regs(in->t, &regs);
+
 	if (!e)
 		*ret = host_call_result(&regs);
+	return e;
+}
+
+static struct err *make_call(struct injector *in, long nr, const uint64_t args[6], const struct host_frame *after,
+			     long *ret)
+{
+	struct err *e = start_call(in, nr, args, after);
+
+	if (!e)
+		e = run_to_syscall_stop(in);
+	return e ? e : end_call(in, ret);
+}
+
+struct err *inject_syscall(struct injector *in, long nr, const uint64_t args[6], long *ret)
+{
+	return make_call(in, nr, args, &in->frame, ret);
+}
+
+struct err *inject_clone(struct injector *in, const uint64_t args[6], pid_t *ret_child, long *ret)
+{
+	struct err *e = start_call(in, SYS_clone, args, &in->frame);
+	struct __ptrace_syscall_info info;
+	unsigned long child = 0;
+
+	if (!e)
+		e = run_to(in, PTRACE_SYSCALL, is_end_or_child);
+	if (!e)
+		e = tracee_ptrace(PTRACE_GET_SYSCALL_INFO, "PTRACE_GET_SYSCALL_INFO", in->t, (void *)sizeof(info),
+				  &info);
+	if (!e && info.op == PTRACE_SYSCALL_INFO_EXIT)
+		e = end_call(in, ret);
+	else if (!e)
+		e = tracee_ptrace(PTRACE_GETEVENTMSG, "PTRACE_GETEVENTMSG", in->t, NULL, &child);
+	if (!e)
+		*ret_child = (pid_t)child;
+	return e;
+}
+
+struct err *inject_clone_end(struct injector *in, long *ret)
+{
+	struct err *e = run_to_syscall_stop(in);
+
+	return e ? e : end_call(in, ret);
+}
+
+/* ---- deferred calls ---- */
+
+static struct err *build_call(struct injector *in, long nr, const uint64_t args[6], struct buf *out,
+			      struct host_frame *ret)
+{
+	struct host_regs regs = in->t->regs;
+	struct err *e;
+
+	host_make_call(&regs, &in->gadgets, &in->frame, nr, args);
+	e = host_build_frame(0, &regs, &in->gadgets, ~0ull, in->low, out, ret);
+	if (!e && ret->addr < in->scratch + INJECT_NOTE_BYTES)
+		e = err_new(ERR_UNSUPPORTED, "too many system calls would have to be undone in process %d", in->ts->pid);
+	if (!e)
+		e = tracees_write(in->ts, ret->addr, out->data, out->len);
+	if (!e)
+		in->low = ret->addr;
+	return e;
+}
+
+struct err *inject_place_call(struct injector *in, long nr, const uint64_t args[6], struct host_frame *ret)
+{
+	struct buf bytes = { 0 };
+	struct err *e = build_call(in, nr, args, &bytes, ret);
+
+	buf_deinit(&bytes);
+	return e;
+}
+
+struct err *inject_defer(struct injector *in, long nr, const uint64_t args[6], uint64_t *ret_arg)
+{
+	struct inject_deferred d = { .next = in->frame, .nr = nr };
+	int32_t first = (int32_t)args[0];
+	struct buf bytes = { 0 };
+	struct host_frame f;
+	const char *at;
+	struct err *e;
+
+	memcpy(d.args, args, sizeof(d.args));
+	if (in->n_deferred == INJECT_MAX_DEFERRED)
+		return err_new(ERR_UNSUPPORTED, "too many system calls would have to be undone in process %d", in->ts->pid);
+	e = build_call(in, nr, args, &bytes, &f);
+	at = e ? NULL : memmem(bytes.data, bytes.len, &first, sizeof(first));
+	if (!e && ret_arg)
+		*ret_arg = at ? f.addr + (uint64_t)(at - bytes.data) : 0;
+	/* A filter that is suspended is back when we are gone. */
+	if (!e && !in->seccomp_off)
+		in->frame = f;
+	if (!e)
+		in->deferred[in->n_deferred++] = d;
+	buf_deinit(&bytes);
+	return e;
+}
+
+struct err *inject_undo(struct injector *in)
+{
+	struct err *e = NULL;
+
+	while (!e && in->n_deferred) {
+		struct inject_deferred *d = &in->deferred[in->n_deferred - 1];
+		long result;
+
+		e = make_call(in, d->nr, d->args, &d->next, &result);
+		if (e)
+			break;
+		in->frame = d->next;
+		in->n_deferred--;
+	}
+	in->low = in->frame.addr;
 	return e;
 }
 
@@ -401,7 +532,7 @@ struct err *inject_end(struct injector *in)
 		e = tracee_set_regs(in->t, &in->t->regs);
 	if (!e)
 		e = tracees_write(in->ts, in->saved_addr, in->saved.data, in->saved.len);
-	if (!e && in->seccomp_off)
+	if (!e && in->options)
 		e = set_options(in, TRACEE_OPTIONS);
 	buf_deinit(&in->saved);
 	return e;

@@ -15,6 +15,7 @@
 #include "guest/backends.h"
 #include "guest/kvm.h"
 #include "guest/kvm_host.h"
+#include "guest/kvm_snapshot.h"
 #include "guest/kvm_watched.h"
 #include "guest/proc.h"
 
@@ -501,6 +502,7 @@ static const struct guest_ops kvm_ops = {
 	.close = kvm_close,
 	.stop = kvm_stop,
 	.resume = kvm_resume,
+	.snapshot = kvm_snapshot,
 	.read_phys = kvm_read_phys,
 	.write_phys = kvm_write_phys,
 	.next_data = kvm_next_data,

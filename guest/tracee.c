@@ -638,26 +638,30 @@ bool tracees_reap(struct tracees *ts)
 	return false;
 }
 
-struct err *tracee_run(struct tracees *ts, struct tracee *t, int request, int signal, int *ret_status)
+struct err *tracee_wait(struct tracees *ts, struct tracee *t, int *ret_status)
 {
 	int64_t end = clock_ms() + STOP_MS;
-	pid_t tid = t->tid;
-	struct err *e = tracee_ptrace(request, request == PTRACE_CONT ? "PTRACE_CONT" : "PTRACE_SYSCALL", t, NULL,
-				      (void *)(intptr_t)signal);
 
-	while (!e) {
-		pid_t got = waitpid(tid, ret_status, __WALL | WNOHANG);
+	for (;;) {
+		pid_t got = waitpid(t->tid, ret_status, __WALL | WNOHANG);
 
-		if (got == tid)
+		if (got == t->tid)
 			break;
 		if (got < 0 || clock_ms() >= end)
-			return err_new(got < 0 ? ERR_GONE : ERR_TIMEOUT, "thread %d of process %d %s", tid, ts->pid,
+			return err_new(got < 0 ? ERR_GONE : ERR_TIMEOUT, "thread %d of process %d %s", t->tid, ts->pid,
 				       got < 0 ? "is gone" : "does not come back from a system call");
 		wait_for_child(end - clock_ms());
 	}
-	if (!e && !WIFSTOPPED(*ret_status)) {
-		t->state = TRACEE_GONE;
-		e = err_new(ERR_GONE, "process %d has exited", ts->pid);
-	}
-	return e;
+	if (WIFSTOPPED(*ret_status))
+		return NULL;
+	t->state = TRACEE_GONE;
+	return err_new(ERR_GONE, "process %d has exited", ts->pid);
+}
+
+struct err *tracee_run(struct tracees *ts, struct tracee *t, int request, int signal, int *ret_status)
+{
+	struct err *e = tracee_ptrace(request, request == PTRACE_CONT ? "PTRACE_CONT" : "PTRACE_SYSCALL", t, NULL,
+				      (void *)(intptr_t)signal);
+
+	return e ? e : tracee_wait(ts, t, ret_status);
 }

@@ -123,6 +123,8 @@ struct err *tracee_set_regs(struct tracee *t, const struct host_regs *regs) MUST
  * next stop; *ret_status as waitpid(2).
  */
 struct err *tracee_run(struct tracees *ts, struct tracee *t, int request, int signal, int *ret_status) MUST_CHECK;
+/* The wait of it alone. */
+struct err *tracee_wait(struct tracees *ts, struct tracee *t, int *ret_status) MUST_CHECK;
 struct err *tracees_read(struct tracees *ts, uint64_t hva, void *ret, size_t bytes) MUST_CHECK;
 struct err *tracees_write(struct tracees *ts, uint64_t hva, const void *from, size_t bytes) MUST_CHECK;
 

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -127,6 +129,36 @@ bool vmm_mem_is_device(const struct vmm_mem *m, uint64_t hva)
 		return true;
 	return starts_with(map->path, "/dev/") && !starts_with(map->path, "/dev/shm/") &&
 	       !starts_with(map->path, "/dev/hugepages/") && !starts_with(map->path, "/dev/zero");
+}
+
+bool vmm_mem_is_shared(const struct vmm_mem *m, uint64_t hva, uint64_t bytes)
+{
+	for (size_t i = 0; i < m->n_maps; i++)
+		if (m->maps[i].shared && m->maps[i].start < hva + bytes && m->maps[i].end > hva)
+			return true;
+	return false;
+}
+
+static int open_mapped_file(struct vmm_mem *m, const struct proc_map *map)
+{
+	char name[64];
+
+	if (m->file_start == map->start)
+		return m->file_fd;
+	close_fd(m->file_fd);
+	snprintf(name, sizeof(name), "map_files/%" PRIx64 "-%" PRIx64, map->start, map->end);
+	m->file_fd = open_proc(m->pid, name, O_RDONLY);
+	m->file_start = map->start;
+	return m->file_fd;
+}
+
+bool vmm_mem_is_hugetlb(struct vmm_mem *m, uint64_t hva)
+{
+	const struct proc_map *map = proc_map_at(m->maps, m->n_maps, hva);
+	struct statfs fs;
+	int fd = map && map->inode ? open_mapped_file(m, map) : -1;
+
+	return fd >= 0 && !fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
 }
 
 static struct err *transfer_error(const struct vmm_mem *m, const char *what, uint64_t hva, int errnum)
@@ -257,19 +289,6 @@ static bool next_populated(struct vmm_mem *m, uint64_t hva, uint64_t end, struct
 		}
 	}
 	return true;
-}
-
-static int open_mapped_file(struct vmm_mem *m, const struct proc_map *map)
-{
-	char name[64];
-
-	if (m->file_start == map->start)
-		return m->file_fd;
-	close_fd(m->file_fd);
-	snprintf(name, sizeof(name), "map_files/%" PRIx64 "-%" PRIx64, map->start, map->end);
-	m->file_fd = open_proc(m->pid, name, O_RDONLY);
-	m->file_start = map->start;
-	return m->file_fd;
 }
 
 /* The same for a shared mapping, from the holes of its file. */

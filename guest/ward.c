@@ -17,6 +17,7 @@
 #include "guest/step.h"
 #include "guest/survivor.h"
 #include "guest/tracee.h"
+#include "guest/vmm_fork.h"
 #include "guest/watch.h"
 
 enum ward_state {
@@ -202,6 +203,33 @@ static struct err *do_ioctls(struct ward *w, char *calls, size_t bytes, uint32_t
 	return e;
 }
 
+/* Behind one another, with no regard to alignment. */
+static void *take_array(const char **at, size_t n, size_t bytes)
+{
+	void *copy = xcalloc(n, bytes);
+
+	if (n)
+		memcpy(copy, *at, n * bytes);
+	*at += n * bytes;
+	return copy;
+}
+
+static struct err *do_fork(struct ward *w, const char *body, uint32_t n, struct buf *out)
+{
+	struct vmm_range *ranges = take_array(&body, n, sizeof(*ranges));
+	int32_t pid = 0;
+	struct err *e = need_stopped(w);
+
+	if (!e)
+		e = need_gadgets(w);
+	if (!e)
+		e = vmm_fork(&w->ts, &w->gadgets, ranges, n, &pid, &w->ends);
+	if (!e)
+		buf_add(out, &pid, sizeof(pid));
+	free(ranges);
+	return e;
+}
+
 /* ---- running armed ---- */
 
 static struct err *start_armed(struct ward *w, const struct guardian_run *run, unsigned n_vcpus)
@@ -220,17 +248,6 @@ static struct err *start_armed(struct ward *w, const struct guardian_run *run, u
 		return NULL;
 	err_destroy(halt(w));
 	return e;
-}
-
-/* Behind one another, with no regard to alignment. */
-static void *take_array(const char **at, size_t n, size_t bytes)
-{
-	void *copy = xcalloc(n, bytes);
-
-	if (n)
-		memcpy(copy, *at, n * bytes);
-	*at += n * bytes;
-	return copy;
 }
 
 static struct err *do_run(struct ward *w, const char *body, unsigned n_vcpus)
@@ -344,6 +361,8 @@ static struct err *dispatch(struct ward *w, const struct ward_request *r, char *
 		return do_watch(w, r->n != 0);
 	case WARD_SEEN:
 		return do_seen(w, out);
+	case WARD_FORK:
+		return do_fork(w, body, r->n, out);
 	}
 	return err_new(ERR_INVALID, "unknown request to the guardian");
 }

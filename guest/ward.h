@@ -21,6 +21,7 @@ enum ward_op {
 	WARD_RUN,    /* n: vCPUs of the process. struct ward_run, its vCPUs, patches */
 	WARD_WATCH,  /* n: 1 to hold the guest when it is to run */
 	WARD_SEEN,   /* Reply: watched_put() */
+	WARD_FORK,   /* n ranges, each a struct vmm_range. Reply: the pid, an int32_t */
 };
 
 struct ward_request {

@@ -199,7 +199,7 @@ static int serve(struct options *o, struct inherited *inherited)
 static int dump(struct options *o, struct inherited *inherited)
 {
 	struct dump_command cmd = { .inherited = inherited, .options = o->dump, .out = o->out, .quiet = o->quiet,
-				    .on_panic = o->on_panic };
+				    .on_panic = o->on_panic, .snapshot = o->snapshot };
 	struct err *e = open_target(o, &cmd.guest);
 
 	if (e)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "server/dump_command.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,6 +47,8 @@ static void on_end(void *arg, const struct dump_progress *p, struct err *e)
 		progress_format_total(p, &text);
 		buf_addch(&text, '\n');
 	}
+	if (r->cmd.snapshot && !r->cmd.quiet && r->hold.was_running && !r->hold.holders)
+		buf_addf(&text, "the guest was paused for %" PRId64 " ms\n", r->hold.paused_ms);
 	show(&text);
 	loop_quit(r->cmd.loop);
 }
@@ -56,7 +59,8 @@ static struct err *start_job(struct run *r)
 {
 	struct job_watcher watcher = { on_progress, on_end, r };
 	struct job_work work;
-	struct err *e = dumpjob_prepare(&r->hold, r->cmd.inherited, &r->cmd.options, r->cmd.out, &work);
+	struct err *e = dumpjob_prepare(&r->hold, r->cmd.inherited, &r->cmd.options, r->cmd.out, r->cmd.snapshot,
+					&work);
 
 	if (!e)
 		r->job = job_start(r->cmd.loop, work, &watcher);

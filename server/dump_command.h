@@ -15,6 +15,7 @@ struct dump_command {
 	const char *out; /* as output.h */
 	bool quiet;
 	bool on_panic;   /* wait until the guest panics first */
+	bool snapshot;   /* let the guest go on meanwhile, and say how long it stood still */
 };
 
 /*

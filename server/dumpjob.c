@@ -5,9 +5,10 @@
 
 #include "base/alloc.h"
 #include "server/output.h"
+#include "server/picture.h"
 
 struct dumpjob {
-	struct hold *hold;
+	struct picture picture;
 	struct guest_image *image;
 	struct dump_job *job;
 };
@@ -48,7 +49,7 @@ static struct err *finish(void *priv)
 
 	dump_job_destroy(d->job);
 	guest_image_destroy(d->image);
-	e = hold_drop_after(d->hold, e);
+	e = picture_end(&d->picture, e);
 	free(d);
 	return e;
 }
@@ -73,26 +74,27 @@ static struct err *prepare_job(struct guest_image *image, const struct inherited
 }
 
 struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited, const struct dump_options *opt,
-			    const char *out, struct job_work *ret)
+			    const char *out, bool snapshot, struct job_work *ret)
 {
 	struct guest_image *image = NULL;
 	struct dump_job *job = NULL;
+	struct picture picture;
 	struct dumpjob *d;
 	struct err *e = output_check(out, inherited);
 
 	if (!e)
-		e = hold_take(hold);
+		e = picture_take(hold, snapshot, &picture);
 	if (e)
 		return e;
-	e = guest_image_create(hold->guest, &image);
+	e = guest_image_create(picture.guest, &image);
 	if (!e)
 		e = prepare_job(image, inherited, opt, out, &job);
 	if (e) {
 		guest_image_destroy(image);
-		return hold_drop_after(hold, e);
+		return picture_end(&picture, e);
 	}
 	d = xmalloc(sizeof(*d));
-	*d = (struct dumpjob){ hold, image, job };
+	*d = (struct dumpjob){ picture, image, job };
 	*ret = (struct job_work){ &ops, d };
 	return NULL;
 }

@@ -9,9 +9,9 @@
 /*
  * Pauses the guest, plans the vmcore, opens the output (as output.h): all that
  * can be foreseen to fail fails here, with the guest as it was. The work holds
- * the guest until it is finished.
+ * the guest until it is finished, unless it is made of a snapshot (picture.h).
  */
 struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited, const struct dump_options *opt,
-			    const char *out, struct job_work *ret) MUST_CHECK;
+			    const char *out, bool snapshot, struct job_work *ret) MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 void hold_init(struct hold *h, struct guest *g)
@@ -20,21 +21,28 @@ void hold_adopt(struct hold *h)
 struct err *hold_take(struct hold *h)
 {
 	bool running = h->guest->state == GUEST_RUNNING;
+	int64_t now = clock_ms();
 	struct err *e = guest_stop(h->guest);
 
 	if (e)
 		return e;
-	if (!h->holders++)
-		h->was_running = running;
+	if (h->holders++)
+		return NULL;
+	h->was_running = running;
+	h->since_ms = now;
 	return NULL;
 }
 
 struct err *hold_drop(struct hold *h)
 {
+	struct err *e;
+
 	assert(h->holders);
 	if (--h->holders || !h->was_running || h->guest->state == GUEST_GONE)
 		return NULL;
-	return guest_resume(h->guest);
+	e = guest_resume(h->guest);
+	h->paused_ms = clock_ms() - h->since_ms;
+	return e;
 }
 
 struct err *hold_drop_after(struct hold *h, struct err *first)

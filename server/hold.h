@@ -15,6 +15,8 @@ struct hold {
 	struct guest *guest; /* borrowed */
 	unsigned holders;
 	bool was_running;
+	int64_t since_ms;  /* of clock_ms(): when it was paused last */
+	int64_t paused_ms; /* how long the last pause took that has ended */
 };
 
 void hold_init(struct hold *h, struct guest *g);

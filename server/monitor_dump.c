@@ -185,7 +185,7 @@ static struct err *start_dump(struct monitor_call *call, const struct dump_words
 	struct err *e = check_file(w->file);
 
 	if (!e)
-		e = dumpjob_prepare(m->config.hold, m->config.inherited, &w->opt, w->file, &work);
+		e = dumpjob_prepare(m->config.hold, m->config.inherited, &w->opt, w->file, false, &work);
 	if (e)
 		return e;
 	start(call, w->background ? &m->background : &m->foreground, work, true, w->file);

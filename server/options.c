@@ -126,6 +126,13 @@ static struct err *set_paging(struct options *o, const char *value)
 	return NULL;
 }
 
+static struct err *set_snapshot(struct options *o, const char *value)
+{
+	(void)value;
+	o->snapshot = true;
+	return NULL;
+}
+
 static struct err *set_begin(struct options *o, const char *value)
 {
 	o->has_begin = true;
@@ -177,6 +184,7 @@ static const struct option_desc table[] = {
 	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", set_allow_remote },
 	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", set_quiet },
 	{ "paging", 'p', NULL, IN_DUMP, "a program header for each mapping of the page tables", set_paging },
+	{ "snapshot", 0, NULL, IN_DUMP, "let the guest go on while the dump is written", set_snapshot },
 	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", set_begin },
 	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", set_length },
 	{ "on-panic", 0, NULL, IN_DUMP, "wait until the guest panics, and dump it then", set_on_panic },
@@ -400,7 +408,7 @@ void options_usage(struct buf *out)
 		      "vmgdbserver [OPTIONS] COMM TARGET            serve gdb\n"
 		      "vmgdbserver [OPTIONS] COMM -- PROGRAM ...    the same; starts the VMM, and holds its guest\n"
 		      "vmgdbserver [OPTIONS] --multi COMM           the same; gdb says what to attach to\n"
-		      "vmgdbserver dump [-q] [-p] [--begin A --length N] TARGET OUT\n"
+		      "vmgdbserver dump [-q] [-p] [--snapshot] [--begin A --length N] TARGET OUT\n"
 		      "                                             write a vmcore\n"
 		      "vmgdbserver console TARGET [-c COMMAND]...   monitor commands at a prompt\n"
 		      "vmgdbserver list                             KVM guests of this host\n\n"

@@ -38,6 +38,7 @@ struct options {
 	bool debug;
 	bool quiet;
 	bool on_panic;         /* MODE_DUMP: wait for a panic of the guest */
+	bool snapshot;         /* MODE_DUMP */
 	bool has_begin, has_length;
 	uint64_t begin, length;
 	struct dump_options dump; /* MODE_DUMP: checked */

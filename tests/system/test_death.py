@@ -40,7 +40,21 @@ def framed(payload):
     return b'$%s#%02x' % (payload, sum(payload) & 0xff)
 
 
-class TestEveryStep(harness.Case):
+def kill_all(proc, rand):
+    """Front end and guardian, at any moment; first one, then the other, in either order."""
+    time.sleep(rand.uniform(0, 0.12))
+    guardian = guardian_of(proc.pid)
+    victims = [proc.pid] + ([guardian] if guardian else [])
+    rand.shuffle(victims)
+    for victim in victims:
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    proc.wait()
+
+
+class StepCase(harness.Case):
     """The program built so that it dies, or stops, behind each thing it does to the VMM."""
 
     def steps_of(self, vmm, who, words, stdin=b''):
@@ -59,11 +73,12 @@ class TestEveryStep(harness.Case):
         with open(log) as f:
             return f.read().splitlines()
 
-    def each_step(self, vmm, who, words, least, check, stdin=b''):
-        names = self.steps_of(vmm, who, words, stdin)
+    def each_step(self, vmm, who, words, least, check, stdin=b'', chosen=enumerate):
+        """chosen: which of the names to die at, as pairs of a number from 1 and the name."""
+        names = list(chosen(self.steps_of(vmm, who, words, stdin), 1))
         self.assertGreaterEqual(len(names), least, 'steps of the ' + who)
         died = 0
-        tried = harness.some(list(enumerate(names, 1)))
+        tried = harness.some(names)
         for at, name in tried:
             with self.subTest(who=who, step=at, name=name):
                 died += 'end' in self.steps(vmm, words, stdin, STEP_WHO=who, STEP_AT=str(at), STEP_SIGNAL='9')
@@ -71,6 +86,8 @@ class TestEveryStep(harness.Case):
         # How many steps a stop takes varies a little with what the threads are doing.
         self.assertGreaterEqual(died, len(tried) * 9 // 10)
 
+
+class TestEveryStep(StepCase):
     WORDS = ('console', '-c', 'info registers')
 
     def test_guardian_dies_test_vmm(self):
@@ -180,18 +197,7 @@ class TestRandomKills(harness.Case):
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill_all(self, vmm, n):
-        """Front end and guardian; first one, then the other, in either order."""
-        proc = self.work(vmm, n)
-        time.sleep(self.random.uniform(0, 0.12))
-        guardian = guardian_of(proc.pid)
-        victims = [proc.pid] + ([guardian] if guardian else [])
-        self.random.shuffle(victims)
-        for victim in victims:
-            try:
-                os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        proc.wait()
+        kill_all(self.work(vmm, n), self.random)
 
     def test_test_vmm(self):
         vmm = self.vmm('--tolerate-eintr')

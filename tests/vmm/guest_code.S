@@ -2,8 +2,8 @@
 #include "tests/vmm/pattern.h"
 
 /*
- * What the vCPUs run. No register is used but eax for input, so that all the
- * others keep what they were set to. Each is entered at its first byte.
+ * What the vCPUs run. No register is used but eax for input, and those of --stamp, so
+ * that all the others keep what they were set to. Each is entered at its first byte.
  */
 
 	.section .rodata
@@ -86,5 +86,16 @@ END(guest_64_port)
 BEGIN(guest_64_mmio)
 	mmio	GVA_CODE
 END(guest_64_mmio)
+BEGIN(guest_64_stamp)
+1:	movq	%rsi, %rdi
+	incq	%rax
+	movq	%rax, GVA_CODE + COUNTER_OFFSET
+2:	movq	%rax, (%rdi)
+	movq	%rax, 0xff8(%rdi)
+	addq	$0x1000, %rdi
+	cmpq	%rdx, %rdi
+	jb	2b
+	jmp	1b
+END(guest_64_stamp)
 
 	.section .note.GNU-stack, "", @progbits

@@ -28,10 +28,11 @@ CODE(guest_64_count);
 CODE(guest_64_halt);
 CODE(guest_64_port);
 CODE(guest_64_mmio);
+CODE(guest_64_stamp);
 #undef CODE
 
 #define CODE(name) {name, name##_end}
-static const struct guest_code codes[][4] = {
+static const struct guest_code codes[][5] = {
 	[MODE_16] = {
 		[WORK_COUNT] = CODE(guest_16_count),
 		[WORK_HALT] = CODE(guest_16_halt),
@@ -59,6 +60,7 @@ static const struct guest_code codes[][4] = {
 		[WORK_HALT] = CODE(guest_64_halt),
 		[WORK_PORT] = CODE(guest_64_port),
 		[WORK_MMIO] = CODE(guest_64_mmio),
+		[WORK_STAMP] = CODE(guest_64_stamp),
 	},
 };
 #undef CODE

@@ -9,7 +9,7 @@
 enum option_id {
 	OPT_CPUS = 1, OPT_VMS, OPT_THREADS, OPT_TOUCH, OPT_MODE, OPT_RAM, OPT_FILL, OPT_HALT, OPT_PIO,
 	OPT_MMIO, OPT_PAUSED, OPT_SECCOMP, OPT_SHARED, OPT_HUGEPAGES, OPT_LOW, OPT_CHANGE_SLOTS,
-	OPT_TOLERATE_EINTR, OPT_NO_MEMORY, OPT_CORE,
+	OPT_TOLERATE_EINTR, OPT_NO_MEMORY, OPT_CORE, OPT_STAMP,
 };
 
 static const struct option long_options[] = {
@@ -23,6 +23,7 @@ static const struct option long_options[] = {
 	{"halt", no_argument, NULL, OPT_HALT},
 	{"pio", no_argument, NULL, OPT_PIO},
 	{"mmio", no_argument, NULL, OPT_MMIO},
+	{"stamp", no_argument, NULL, OPT_STAMP},
 	{"paused", no_argument, NULL, OPT_PAUSED},
 	{"seccomp", no_argument, NULL, OPT_SECCOMP},
 	{"shared", no_argument, NULL, OPT_SHARED},
@@ -41,7 +42,7 @@ static const char *const mode_names[] = {
 
 static const char *const work_names[] = {
 	[WORK_COUNT] = "count", [WORK_HALT] = "halt", [WORK_PORT] = "pio", [WORK_MMIO] = "mmio",
-	[WORK_SPIN] = "spin",
+	[WORK_STAMP] = "stamp", [WORK_SPIN] = "spin",
 };
 
 const char *mode_name(enum guest_mode mode)
@@ -93,6 +94,7 @@ static void take_switch(struct options *opt, int id)
 	case OPT_HALT: opt->work = WORK_HALT; break;
 	case OPT_PIO: opt->work = WORK_PORT; break;
 	case OPT_MMIO: opt->work = WORK_MMIO; break;
+	case OPT_STAMP: opt->work = WORK_STAMP; break;
 	case OPT_PAUSED: opt->paused = true; break;
 	case OPT_SECCOMP: opt->jailed = true; break;
 	case OPT_SHARED: opt->shared = true; break;
@@ -124,10 +126,12 @@ static void check_options(struct options *opt)
 {
 	if (!mode_pages(opt->mode) && opt->work == WORK_MMIO)
 		die(STATUS_USAGE, "--mmio needs paging: not with --mode %s", mode_name(opt->mode));
+	if (opt->work == WORK_STAMP && (opt->mode != MODE_LONG || gpa_stamp(opt->cpus) > RAM_BYTES))
+		die(STATUS_USAGE, "--stamp needs --mode long, and fewer vCPUs than %u", opt->cpus);
 	if (!opt->core)
 		return;
 	if (opt->mode != MODE_LONG || opt->work > WORK_HALT || opt->change_slots || opt->no_memory)
-		die(STATUS_USAGE, "--core takes no --mode, --pio, --mmio, --change-slots or --no-memory");
+		die(STATUS_USAGE, "--core takes no --mode, --pio, --mmio, --stamp, --change-slots or --no-memory");
 	if (opt->work != WORK_HALT)
 		opt->work = WORK_SPIN;
 }

@@ -13,6 +13,10 @@
  *   4 GiB       RAM, 16 MiB (not with --low)
  *   8 GiB       RAM, 2 MiB, comes and goes at SIGUSR2 with --change-slots
  *
+ * With --stamp vCPU c writes the number of its pass, which is in rax, into the first and
+ * then the last word of each page of the STAMP_BYTES at GPA_STAMP + c * STAMP_BYTES, of
+ * which rdi, from rsi on, has the next one; counter holds the number too.
+ *
  * A page of RAM or ROM that is touched is filled with PATTERN_WORD() of each
  * of its 8-byte words; page number n of a block is touched when
  * (n + 1) * percent / 100 != n * percent / 100. On top of that stand, touched
@@ -48,6 +52,8 @@
 #define GPA_DATA 0x40000
 #define GPA_CPU 0x50000
 #define GPA_LARGE 0x400000
+#define GPA_STAMP 0x800000 /* of vCPU 0 */
+#define STAMP_BYTES 0x400000
 #define GPA_TABLES 0x100000 /* of vCPU 0 */
 #define TABLES_STRIDE 0x20000
 
@@ -113,6 +119,11 @@ static inline uint32_t pattern_input(unsigned cpu, uint32_t n)
 static inline uint64_t gpa_code(unsigned cpu)
 {
 	return GPA_CODE + (uint64_t)cpu * CODE_STRIDE;
+}
+
+static inline uint64_t gpa_stamp(unsigned cpu)
+{
+	return GPA_STAMP + (uint64_t)cpu * STAMP_BYTES;
 }
 
 static inline uint64_t gpa_tables(unsigned cpu)

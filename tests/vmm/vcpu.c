@@ -87,6 +87,11 @@ static void set_regs(const struct vcpu *c, struct kvm_regs *r)
 	r->rsp = addr_of(c, KIND_GPR, 4);
 	r->rip = mode_pages(c->vm->vmm->opt.mode) ? GVA_CODE : 0;
 	r->rflags = RFLAGS_FIXED | RFLAGS_DF | RFLAGS_ID;
+	if (c->vm->vmm->opt.work != WORK_STAMP)
+		return;
+	r->rax = 0;
+	r->rsi = GVA_DIRECT + gpa_stamp(c->index);
+	r->rdx = GVA_DIRECT + gpa_stamp(c->index + 1);
 }
 
 static void set_segment(const struct vcpu *c, struct kvm_segment *s, unsigned n)

@@ -36,7 +36,7 @@ void die(enum exit_status status, const char *fmt, ...) PRINTF_LIKE(2, 3) NORETU
 /* MODE_FLAT: 32-bit protected mode without paging. */
 enum guest_mode { MODE_16, MODE_FLAT, MODE_32, MODE_PAE, MODE_LONG };
 /* WORK_SPIN, of a core alone: in and out of KVM_RUN. With WORK_HALT its vCPUs stay there. */
-enum guest_work { WORK_COUNT, WORK_HALT, WORK_PORT, WORK_MMIO, WORK_SPIN };
+enum guest_work { WORK_COUNT, WORK_HALT, WORK_PORT, WORK_MMIO, WORK_STAMP, WORK_SPIN };
 
 struct options {
 	unsigned cpus, vms;
