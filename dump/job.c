@@ -87,12 +87,30 @@ static struct err *fill_data(struct dump_job *job, uint64_t gpa, uint64_t bytes)
 	return NULL;
 }
 
+/* The bytes from gpa on that are all left out or all not. */
+static uint64_t same_fate(const struct guest_image *img, uint64_t gpa, uint64_t bytes, bool *ret_left_out)
+{
+	const struct page_set *set = &img->classes.set;
+	uint64_t pfn = gpa >> set->page_shift, last = (gpa + (bytes - 1)) >> set->page_shift;
+	uint64_t run = page_set_run(set, pfn, last - pfn + 1, ret_left_out);
+
+	return MIN(bytes, ((pfn + run) << set->page_shift) - gpa);
+}
+
 static struct err *fill_region(struct dump_job *job, const struct dump_region *r)
 {
-	uint64_t done = job->at - r->offset, gpa = r->gpa + done;
-	uint64_t end = gpa + MIN(r->bytes - done, WINDOW_BYTES), run_gpa, run;
-	struct err *e = guest_image_next_data(job->plan->img, gpa, end, &run_gpa, &run);
+	uint64_t done = job->at - r->offset, gpa = r->gpa + done, end, run_gpa, run;
+	bool left_out;
+	uint64_t same = same_fate(job->plan->img, gpa, MIN(r->bytes - done, WINDOW_BYTES), &left_out);
+	struct err *e;
 
+	if (left_out) {
+		job->zeros = same;
+		job->at += same;
+		return NULL;
+	}
+	end = gpa + same;
+	e = guest_image_next_data(job->plan->img, gpa, end, &run_gpa, &run);
 	if (e)
 		return e;
 	job->zeros = (run ? run_gpa : end) - gpa;

@@ -37,6 +37,10 @@ struct linux_arch {
 	bool (*pid)(struct linux_kernel *k, const struct regs *vcpu, uint32_t *ret);
 	/* As os_ops.enrich_regs; NULL: registers tell all. *memo is 0 at first, and kept from stop to stop. */
 	void (*enrich_regs)(struct guest *g, struct regs *regs, uint64_t *memo);
+	/* log2 of the bytes of a section of memory, in kernels whose VMCOREINFO does not say. */
+	unsigned section_bits;
+	/* Adds where the kernel's memory map is, of what page tables do not tell, in any order; NULL: they always do. */
+	void (*memmap_backing)(const struct linux_kernel *k, struct pieces *ret);
 };
 
 extern const struct linux_arch linux_ppc64, linux_s390x, linux_x86_64;

@@ -25,8 +25,8 @@ static bool is_same(const struct linux_kernel *k, const struct vmcoreinfo *info)
 	return info && k->text && k->text_bytes == info->bytes && !memcmp(k->text, info->text, info->bytes);
 }
 
-void kernel_use(struct linux_kernel *k, struct guest *g, const struct linux_image *image,
-		const struct vmcoreinfo *info)
+void kernel_use(struct linux_kernel *k, struct guest *g, const struct linux_arch *arch,
+		const struct linux_image *image, const struct vmcoreinfo *info)
 {
 	if (!is_same(k, info)) {
 		kernel_deinit(k);
@@ -40,6 +40,7 @@ void kernel_use(struct linux_kernel *k, struct guest *g, const struct linux_imag
 	k->no_symbols = NULL;
 	k->no_types = false;
 	k->guest = g;
+	k->arch = arch;
 	k->image = image;
 	k->info = info;
 }

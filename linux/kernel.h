@@ -13,6 +13,7 @@ struct kallsyms;
  */
 struct linux_kernel {
 	struct guest *guest;
+	const struct linux_arch *arch;
 	const struct linux_image *image; /* borrowed */
 	const struct vmcoreinfo *info;   /* borrowed; NULL: it has none */
 	struct kallsyms *symbols;
@@ -24,8 +25,8 @@ struct linux_kernel {
 };
 
 /* At each stop: forgets what was read of another kernel, and what could not be read. */
-void kernel_use(struct linux_kernel *k, struct guest *g, const struct linux_image *image,
-		const struct vmcoreinfo *info);
+void kernel_use(struct linux_kernel *k, struct guest *g, const struct linux_arch *arch,
+		const struct linux_image *image, const struct vmcoreinfo *info);
 void kernel_deinit(struct linux_kernel *k);
 
 /* Its symbols, borrowed. ERR_UNKNOWN or ERR_INVALID say why there are none. */

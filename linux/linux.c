@@ -10,6 +10,7 @@
 #include "linux/kallsyms.h"
 #include "linux/kernel.h"
 #include "linux/panic.h"
+#include "linux/pages.h"
 #include "linux/vmcoreinfo.h"
 
 static const struct linux_arch *const ARCHES[] = {
@@ -162,7 +163,7 @@ static struct linux_kernel *kernel_of(struct linux_os *l, struct err **ret_e)
 
 	*ret_e = linux_vmcoreinfo(&l->os, &text, &bytes);
 	if (!l->in_use) {
-		kernel_use(&l->kernel, l->os.guest, &l->image, l->has_info ? &l->info : NULL);
+		kernel_use(&l->kernel, l->os.guest, l->arch, &l->image, l->has_info ? &l->info : NULL);
 		l->in_use = l->searched;
 	}
 	return &l->kernel;
@@ -207,16 +208,23 @@ static struct err *linux_symbol(struct os *os, const char *name, uint64_t *ret)
 	return e ? e : kernel_symbol(kernel, name, ret);
 }
 
-static struct err *linux_symbol_at(struct os *os, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset)
+/* ERR_UNKNOWN where there is none, or no VMCOREINFO of it. */
+static struct err *find_kernel(struct os *os, struct linux_kernel **ret)
 {
-	struct linux_os *l = os->priv;
-	const struct kallsyms *symbols;
-	struct linux_kernel *kernel;
 	struct err *e;
 
 	if (!image_of(os))
 		return no_linux();
-	kernel = kernel_of(l, &e);
+	*ret = kernel_of(os->priv, &e);
+	return e;
+}
+
+static struct err *linux_symbol_at(struct os *os, uint64_t gva, struct buf *ret_name, uint64_t *ret_offset)
+{
+	const struct kallsyms *symbols;
+	struct linux_kernel *kernel = NULL;
+	struct err *e = find_kernel(os, &kernel);
+
 	if (!e)
 		e = kernel_symbols(kernel, &symbols);
 	if (!e && !kallsyms_at(symbols, gva, ret_name, ret_offset))
@@ -224,15 +232,19 @@ static struct err *linux_symbol_at(struct os *os, uint64_t gva, struct buf *ret_
 	return e;
 }
 
+static struct err *linux_pages(struct os *os, unsigned classes, struct page_classes *ret)
+{
+	struct linux_kernel *kernel = NULL;
+	struct err *e = find_kernel(os, &kernel);
+
+	return e ? e : pages_find(kernel, classes, ret);
+}
+
 static struct err *linux_panic(struct os *os, uint64_t *ret_gva, bool *ret_done)
 {
-	struct linux_os *l = os->priv;
-	struct linux_kernel *kernel;
-	struct err *e;
+	struct linux_kernel *kernel = NULL;
+	struct err *e = find_kernel(os, &kernel);
 
-	if (!image_of(os))
-		return no_linux();
-	kernel = kernel_of(l, &e);
 	if (!e)
 		e = kernel_panic_point(kernel, ret_gva);
 	if (!e)
@@ -242,14 +254,10 @@ static struct err *linux_panic(struct os *os, uint64_t *ret_gva, bool *ret_done)
 
 static struct err *linux_describe(struct os *os, struct buf *out)
 {
-	struct linux_os *l = os->priv;
-	struct linux_kernel *kernel;
+	struct linux_kernel *kernel = NULL;
 	uint64_t slide = 0;
-	struct err *e;
+	struct err *e = find_kernel(os, &kernel);
 
-	if (!image_of(os))
-		return no_linux();
-	kernel = kernel_of(l, &e);
 	if (!e)
 		e = linux_slide(os, &slide);
 	if (!e)
@@ -286,6 +294,7 @@ static const struct os_ops linux_ops = {
 	.symbol = linux_symbol,
 	.symbol_at = linux_symbol_at,
 	.panic = linux_panic,
+	.pages = linux_pages,
 	.describe = linux_describe,
 	.enrich_regs = linux_enrich_regs,
 };

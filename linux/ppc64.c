@@ -21,6 +21,11 @@
 #define NO_TABLE 1u   /* which is no address of one */
 #define LPCR_HR (1ull << 20)
 
+#define SECTION_BITS 24u /* arch/powerpc/include/asm/sparsemem.h */
+/* A list of more is none, or leads to its own start. */
+#define MAX_BACKING (1u << 20)
+#define MAX_BACKING_SHIFT 40u
+
 /* arch/powerpc/include/asm/paca.h; the current task stands in its first part. */
 #define PACA_BYTES 4096u
 
@@ -175,6 +180,46 @@ static bool pid(struct linux_kernel *k, const struct regs *vcpu, uint32_t *ret)
 		pid_of_paca(k, regs_get_or(vcpu, PPC64_R0 + 13, 0), ret));
 }
 
+/* Offsets of struct vmemmap_backing, and the size of the pages that it tells of. */
+struct backing_layout {
+	uint64_t list, phys, virt_addr;
+	unsigned shift;
+};
+
+static bool read_backing_layout(const struct linux_kernel *k, struct backing_layout *ret)
+{
+	const struct vmcoreinfo *info = k->info;
+	uint64_t at, sizes, bytes, offset, shift;
+
+	if (!vmcoreinfo_number(info, "OFFSET(vmemmap_backing.list)", 10, &ret->list) ||
+	    !vmcoreinfo_number(info, "OFFSET(vmemmap_backing.phys)", 10, &ret->phys) ||
+	    !vmcoreinfo_number(info, "OFFSET(vmemmap_backing.virt_addr)", 10, &ret->virt_addr) ||
+	    !vmcoreinfo_number(info, "SIZE(mmu_psize_def)", 10, &bytes) ||
+	    !vmcoreinfo_number(info, "OFFSET(mmu_psize_def.shift)", 10, &offset) ||
+	    !vmcoreinfo_symbol(info, "mmu_vmemmap_psize", &at) || !vmcoreinfo_symbol(info, "mmu_psize_defs", &sizes) ||
+	    !kernel_read_uint(k, at, 4, &at) || !kernel_read_uint(k, sizes + at * bytes + offset, 4, &shift))
+		return false;
+	ret->shift = (unsigned)shift;
+	return shift < MAX_BACKING_SHIFT;
+}
+
+/*
+ * Where page tables are hashed nothing tells what the kernel has in its own region
+ * of struct pages, but a list that it keeps for crash dumps: arch/powerpc/mm/init_64.c.
+ */
+static void memmap_backing(const struct linux_kernel *k, struct pieces *ret)
+{
+	struct backing_layout l;
+	uint64_t at, gva, gpa;
+
+	if (!read_backing_layout(k, &l) || !vmcoreinfo_symbol(k->info, "vmemmap_list", &at) ||
+	    !kernel_read_uint(k, at, 8, &at))
+		return;
+	while (at && ret->n < MAX_BACKING && kernel_read_uint(k, at + l.virt_addr, 8, &gva) &&
+	       kernel_read_uint(k, at + l.phys, 8, &gpa) && kernel_read_uint(k, at + l.list, 8, &at))
+		pieces_add(ret, &(struct mapping){ gva, gpa, 1ull << l.shift, MAPPING_WRITABLE });
+}
+
 const struct linux_arch linux_ppc64 = {
 	.name = "ppc64",
 	.find_image = find_image,
@@ -182,4 +227,6 @@ const struct linux_arch linux_ppc64 = {
 	.kernel_map = kernel_map,
 	.pid = pid,
 	.enrich_regs = enrich_regs,
+	.section_bits = SECTION_BITS,
+	.memmap_backing = memmap_backing,
 };

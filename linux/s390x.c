@@ -19,6 +19,7 @@
 #define PSW_KERNEL (S390X_PSW_DAT | S390X_PSW_EA | S390X_PSW_BA)
 #define PSW_HOME ((uint64_t)S390X_AS_HOME << S390X_PSW_AS_SHIFT)
 #define ASCE_ORIGIN 0xfffffffffffff000ull
+#define SECTION_BITS 28u /* arch/s390/include/asm/sparsemem.h */
 /* More pieces than this are no use as program headers. */
 #define MAX_PIECES (1u << 20)
 
@@ -189,4 +190,5 @@ const struct linux_arch linux_s390x = {
 	.note_gpa = note_gpa,
 	.kernel_map = kernel_map,
 	.pid = pid,
+	.section_bits = SECTION_BITS,
 };

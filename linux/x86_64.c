@@ -22,6 +22,7 @@
 /* Page-table isolation: the user's copy of the top table stands behind the kernel's. */
 #define PTI_USER_TABLE 0x1000u
 
+#define SECTION_BITS 27u /* arch/x86/include/asm/sparsemem.h */
 #define PAGE_BYTES 4096u
 /* Init code that was freed leaves holes in the image's mapping. */
 #define MAX_IMAGE_GAP (16ull << 20)
@@ -321,4 +322,5 @@ const struct linux_arch linux_x86_64 = {
 	.agrees = agrees,
 	.kernel_map = kernel_map,
 	.pid = pid,
+	.section_bits = SECTION_BITS,
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "server/output.h"
 #include "server/picture.h"
 
@@ -73,6 +74,18 @@ static struct err *prepare_job(struct guest_image *image, const struct inherited
 	return NULL;
 }
 
+/* Where it is not known what the pages are for, the dump is a full one. */
+static struct err *leave_out(struct guest_image *image, unsigned classes)
+{
+	struct err *e = guest_image_leave_out(image, classes);
+
+	if (!e || err_code(e) != ERR_UNKNOWN)
+		return e;
+	log_warn("nothing is left out of the dump: %s", err_text(e));
+	err_destroy(e);
+	return NULL;
+}
+
 struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited, const struct dump_options *opt,
 			    const char *out, bool snapshot, struct job_work *ret)
 {
@@ -87,6 +100,8 @@ struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited
 	if (e)
 		return e;
 	e = guest_image_create(picture.guest, &image);
+	if (!e)
+		e = leave_out(image, opt->leave_out);
 	if (!e)
 		e = prepare_job(image, inherited, opt, out, &job);
 	if (e) {

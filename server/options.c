@@ -152,6 +152,39 @@ static struct err *set_on_panic(struct options *o, const char *value)
 	return NULL;
 }
 
+static const char *const page_classes[N_PAGE_CLASSES] = { "zero", "cache", "private", "user", "free" };
+
+static struct err *set_exclude(struct options *o, const char *value)
+{
+	struct cursor c = cursor_of_string(value);
+
+	do {
+		struct cursor word = cursor_take_until(&c, ",");
+		unsigned i = 0;
+
+		while (i < N_PAGE_CLASSES && !cursor_equals(&word, page_classes[i]))
+			i++;
+		if (i == N_PAGE_CLASSES)
+			return err_new(ERR_USAGE, "--exclude: '%s' is no list of zero, cache, private, user and free",
+				       value);
+		o->dump.leave_out |= 1u << i;
+	} while (cursor_take_char(&c, ','));
+	return NULL;
+}
+
+static struct err *set_dump_level(struct options *o, const char *value)
+{
+	uint64_t level = 0;
+	struct err *e = number("dump-level", value, &level);
+
+	if (e)
+		return e;
+	if (level > PAGES_ALL)
+		return err_new(ERR_USAGE, "--dump-level: %s is not from 0 to 31", value);
+	o->dump.leave_out |= (unsigned)level;
+	return NULL;
+}
+
 static struct err *set_command(struct options *o, const char *value)
 {
 	o->commands = xreallocarray(o->commands, o->n_commands + 1, sizeof(*o->commands));
@@ -188,6 +221,8 @@ static const struct option_desc table[] = {
 	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", set_begin },
 	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", set_length },
 	{ "on-panic", 0, NULL, IN_DUMP, "wait until the guest panics, and dump it then", set_on_panic },
+	{ "exclude", 0, "LIST", IN_DUMP, "leave these pages out: zero,cache,private,user,free", set_exclude },
+	{ "dump-level", 'd', "LEVEL", IN_DUMP, "the same by number, the sum of 1, 2, 4, 8, 16", set_dump_level },
 	{ "command", 'c', "COMMAND", IN_CONSOLE, "run this and exit; may be given again", set_command },
 	{ "debug", 0, NULL, EVERYWHERE, "log packets and decisions on stderr", set_debug },
 	{ "help", 'h', NULL, EVERYWHERE, "print this and exit", set_help },
