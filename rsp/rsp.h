@@ -42,8 +42,12 @@ void rsp_session_destroy(struct rsp_session *s); /* takes NULL */
 
 /* Bytes from the client, in pieces of any size. Replies gather in rsp_session_output(). */
 void rsp_session_input(struct rsp_session *s, const void *data, size_t bytes);
-/* What is to be sent; the caller drops (buf_drop) what it has sent. */
+/* What is to be sent; the caller drops (buf_drop) what it has sent, and then calls rsp_session_sent(). */
 struct buf *rsp_session_output(struct rsp_session *s);
+/* So much waits to be sent that nothing more is answered, and no input wanted, until some of it is. */
+bool rsp_session_full(const struct rsp_session *s);
+/* Some output was dropped: answers what was left because of rsp_session_full(). */
+void rsp_session_sent(struct rsp_session *s);
 
 /* The guest stopped, or is gone: answers a continue that is under way. */
 void rsp_session_event(struct rsp_session *s, const struct guest_event *ev);

@@ -13,6 +13,9 @@
 /* A client that leaves this much unanswered behind a continue is not a debugger. */
 #define QUEUE_MAX_BYTES (4 * (size_t)PACKET_MAX_BYTES)
 
+/* Enough for several of the longest replies, which a client has under way that asks ahead. */
+#define OUTPUT_MAX_BYTES (1u << 20)
+
 /* gdb asks again after 2 seconds, unless its remotetimeout is set. */
 #define PATIENCE_MS 1500u
 
@@ -68,6 +71,11 @@ void rsp_session_destroy(struct rsp_session *s)
 struct buf *rsp_session_output(struct rsp_session *s)
 {
 	return &s->out;
+}
+
+bool rsp_session_full(const struct rsp_session *s)
+{
+	return s->out.len >= OUTPUT_MAX_BYTES;
 }
 
 bool rsp_session_in_monitor(const struct rsp_session *s)
@@ -236,14 +244,14 @@ static void take_queued(struct rsp_session *s)
 		dispatch(s, payload, head.bytes);
 }
 
-/* Answers what has been received, until something has to be waited for. */
+/* Answers what has been received, until something has to be waited for: a stop, or the client to take the replies. */
 static void drain(struct rsp_session *s)
 {
 	/* A monitor command that ends at once comes here from inside of its dispatch. */
 	if (s->draining)
 		return;
 	s->draining = true;
-	while (s->state == RSP_IDLE && !s->ended && s->queue_at < s->queue.len)
+	while (s->state == RSP_IDLE && !s->ended && !rsp_session_full(s) && s->queue_at < s->queue.len)
 		take_queued(s);
 	s->draining = false;
 	if (s->queue_at) {
@@ -302,7 +310,8 @@ static void got_event(struct rsp_session *s, enum packet_event ev)
 		got_bad_sum(s);
 		break;
 	case PACKET_NACK:
-		if (!s->no_ack)
+		/* A client that has so much still to come does not know yet what the last packet looks like. */
+		if (!s->no_ack && !rsp_session_full(s))
 			buf_add(&s->out, s->last.data, s->last.len);
 		break;
 	case PACKET_INTERRUPT:
@@ -321,6 +330,11 @@ void rsp_session_input(struct rsp_session *s, const void *data, size_t bytes)
 
 	while (!s->ended && !cursor_at_end(&in))
 		got_event(s, packet_decode(&s->decoder, &in));
+}
+
+void rsp_session_sent(struct rsp_session *s)
+{
+	drain(s);
 }
 
 /* ---- what the server tells ---- */

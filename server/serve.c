@@ -14,8 +14,6 @@
 #include "server/refuse.h"
 #include "server/target.h"
 
-/* A client that does not read its replies is not listened to. */
-#define OUTPUT_MAX_BYTES (1u << 20)
 /* What a pipe that poll calls writable takes without blocking: POSIX's PIPE_BUF here. */
 #define PIPE_BYTES 4096u
 #define CATCH_UP_READS 16
@@ -176,12 +174,11 @@ static bool flush(struct client *c)
 	return true;
 }
 
+/* A client that does not read its replies is not listened to. */
 static void update_events(struct client *c)
 {
-	size_t waiting = rsp_session_output(c->session)->len;
-
-	loop_set_events(c->reader, waiting < OUTPUT_MAX_BYTES ? POLLIN : 0);
-	loop_set_events(c->writer, waiting ? POLLOUT : 0);
+	loop_set_events(c->reader, rsp_session_full(c->session) ? 0 : POLLIN);
+	loop_set_events(c->writer, rsp_session_output(c->session)->len ? POLLOUT : 0);
 }
 
 /* After anything that may have made output; the client may be gone behind it. */
@@ -191,7 +188,13 @@ static void service_client(struct server *s)
 
 	if (!c->session)
 		return;
-	if (!flush(c) || (rsp_session_ended(c->session) && !rsp_session_output(c->session)->len))
+	if (!flush(c)) {
+		close_client(s);
+		return;
+	}
+	/* What it answers now is sent in the loop's next turn: others have theirs before. */
+	rsp_session_sent(c->session);
+	if (rsp_session_ended(c->session) && !rsp_session_output(c->session)->len)
 		close_client(s);
 	else
 		update_events(c);
@@ -394,7 +397,7 @@ static void catch_up(struct server *s)
 	for (int i = 0; i < CATCH_UP_READS && s->client.session; i++) {
 		struct pollfd p = { .fd = s->client.conn.in, .events = POLLIN };
 
-		if (poll(&p, 1, 0) <= 0)
+		if (rsp_session_full(s->client.session) || poll(&p, 1, 0) <= 0)
 			break;
 		on_readable(s, p.revents);
 	}

@@ -1176,6 +1176,58 @@ START_TEST(test_flood_while_running)
 }
 END_TEST
 
+/* A read of 64 KiB holds thousands of packets, each of which may have a long reply. */
+#define FLOOD 1000
+#define LONG_READ "m20000,1000"
+#define OUTPUT_BOUND_BYTES 0x200000u
+
+START_TEST(test_flood_of_packets)
+{
+	struct fixture f = fixture_new();
+	struct buf in = { 0 };
+	size_t replies = 0, bytes;
+
+	expect(&f, "QStartNoAckMode", "OK");
+	for (int i = 0; i < FLOOD; i++)
+		add_frame(&in, LONG_READ, strlen(LONG_READ));
+	add_frame(&in, "D", 1);
+	input(&f, in.data, in.len);
+	ck_assert(rsp_session_full(f.s));
+	while ((bytes = rsp_session_output(f.s)->len)) {
+		struct cursor c = cursor_of(rsp_session_output(f.s)->data, bytes);
+
+		ck_assert_uint_le(bytes, OUTPUT_BOUND_BYTES);
+		for (; !cursor_at_end(&c); replies++)
+			free(take_frame(&c));
+		buf_reset(rsp_session_output(f.s));
+		rsp_session_sent(f.s);
+	}
+	ck_assert_uint_eq(replies, FLOOD + 1);
+	ck_assert(rsp_session_ended(f.s));
+	buf_deinit(&in);
+	fixture_end(&f);
+}
+END_TEST
+
+START_TEST(test_flood_of_nacks)
+{
+	struct fixture f = fixture_new();
+	struct buf nacks = { 0 };
+
+	memset(buf_extend(&nacks, FLOOD), '-', FLOOD);
+	free(ask(&f, LONG_READ));
+	for (int i = 0; i < 3; i++) {
+		input(&f, nacks.data, nacks.len);
+		ck_assert(rsp_session_full(f.s));
+		ck_assert_uint_le(rsp_session_output(f.s)->len, OUTPUT_BOUND_BYTES);
+		buf_reset(rsp_session_output(f.s));
+	}
+	expect(&f, "qC", "QC1");
+	buf_deinit(&nacks);
+	fixture_end(&f);
+}
+END_TEST
+
 /* Ctrl-C ends a range that would never end, and a step that follows is a step. */
 START_TEST(test_interrupt_of_a_range)
 {
@@ -1698,6 +1750,8 @@ static TCase *session_case(void)
 	tcase_add_test(tc, test_packets_wait_for_the_stop);
 	tcase_add_test(tc, test_interrupt_stops_once);
 	tcase_add_test(tc, test_flood_while_running);
+	tcase_add_test(tc, test_flood_of_packets);
+	tcase_add_test(tc, test_flood_of_nacks);
 	tcase_add_test(tc, test_offsets);
 	tcase_add_loop_test(tc, test_search_crosses_chunks, 0, ARRAY_LEN(crossings));
 	tcase_add_test(tc, test_long_reads_end);

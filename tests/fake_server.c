@@ -67,6 +67,8 @@ static bool flush_output(struct rsp_session *s)
 		if (n < 0 && errno != EINTR)
 			return false;
 		buf_drop(out, n < 0 ? 0 : (size_t)n);
+		if (!out->len)
+			rsp_session_sent(s);
 	}
 	return true;
 }

@@ -97,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		rsp_session_input(s, data + at, n);
 		tell_events(g, s);
 		buf_reset(rsp_session_output(s));
+		rsp_session_sent(s);
 		at += n;
 		if (at < bytes)
 			happen(g, s, data[at++]);
