@@ -16,6 +16,8 @@ import time
 import unittest
 import uuid
 
+import pattern
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('BUILD', os.path.join(TOP, 'build'))
 SERVER = os.path.abspath(os.environ.get('VMGDBSERVER', os.path.join(BUILD, 'vmgdbserver')))
@@ -166,6 +168,48 @@ class TestVmm:
         self.proc.wait()
         self.proc.stdin.close()
         self.proc.stdout.close()
+
+
+class Untouched:
+    """All memory of a test VMM's guest but the words that the guest itself writes, to be compared with what it is."""
+
+    WRITTEN_BYTES = 16  # a counter, and the last input behind it
+
+    def __init__(self, vmm, vm=0):
+        self.vmm, self.vm = vmm, vm
+        # From then on the page tables say accessed and dirty of all that they ever will.
+        wait_for(lambda: all(vmm.peek_counters(vm)), 10, 'every vCPU counts')
+        self.code = self._code()
+        self.was = self._now()
+
+    def _code(self):
+        at = [vcpu['counter_hva'] - pattern.COUNTER_OFFSET for vcpu in self.vmm.vms[self.vm]['vcpus']]
+        return [self.vmm.peek(hva, pattern.COUNTER_OFFSET) for hva in at]
+
+    def _now(self):
+        """hva of each slot that stays to its bytes."""
+        return {slot['hva']: self._bytes(slot) for slot in self.vmm.slots(self.vm) if slot['gpa'] != pattern.GPA_EXTRA}
+
+    def _bytes(self, slot):
+        data = bytearray(self.vmm.peek(slot['hva'], slot['bytes']))
+        for vcpu in self.vmm.vms[self.vm]['vcpus']:
+            at = vcpu['counter_hva'] - slot['hva']
+            if 0 <= at < len(data):
+                data[at:at + self.WRITTEN_BYTES] = bytes(self.WRITTEN_BYTES)
+        return data
+
+    def check_code(self):
+        """The pages that are run, which is soon done."""
+        if self._code() != self.code:
+            raise AssertionError("the guest's code was changed")
+
+    def check(self):
+        for hva, now in self._now().items():
+            was = self.was[hva]
+            if now != was:
+                at = next(n for n, (a, b) in enumerate(zip(was, now)) if a != b)
+                raise AssertionError('guest memory at hva %#x: %s, was %s' % (
+                    hva + at, now[at:at + 16].hex(), was[at:at + 16].hex()))
 
 
 class QemuProcess:

@@ -23,13 +23,16 @@ def packets(*payloads):
 
 class DeathCase(harness.Case):
     def look(self, vmm):
-        return [vmm.peek(v['counter_hva'] - pattern.COUNTER_OFFSET, 64) for v in vmm.vms[0]['vcpus']]
+        """Its guest's memory; all of it is compared when the test ends."""
+        memory = harness.Untouched(vmm)
+        self.addCleanup(memory.check)
+        return memory
 
-    def check_clean(self, vmm, code):
-        """Its guest goes on, with its own code, and nothing stops it any more."""
+    def check_clean(self, vmm, memory):
+        """Its guest goes on, with its own memory, and nothing stops it any more."""
         harness.wait_for(lambda: not harness.traced(vmm), GOES_ON, 'the guest is let go')
         vmm.counts_on()
-        self.assertEqual(self.look(vmm), code)
+        memory.check_code()
         for exits in vmm.command('exits'):
             self.assertNotIn('4', exits, 'KVM_EXIT_DEBUG')
             self.assertNotIn('17', exits, 'KVM_EXIT_INTERNAL_ERROR')
@@ -73,27 +76,27 @@ class TestFrontEnd(DeathCase):
     def test_random(self):
         rand = random.Random(11)
         vmm = self.vmm()
-        code, look = self.look(vmm), harness.Look(vmm.pid)
+        memory, look = self.look(vmm), harness.Look(vmm.pid)
         for n in range(KILLS):
             proc = self.work(vmm, n)
             time.sleep(rand.uniform(0.02, 0.3))
             proc.kill()
             proc.wait()
-            self.check_clean(vmm, code)
+            self.check_clean(vmm, memory)
         look.maps = harness.maps(vmm.pid)
         look.check_same(self)
 
     def test_while_it_runs(self):
         """Armed and never hit: the guardian is alone with it."""
         vmm = self.vmm()
-        code = self.look(vmm)
+        memory = self.look(vmm)
         for n in range(10):
             rsp = self.rsp(vmm)
             rsp.ask('Z1,%x,1' % (INC + 0x800))
             rsp.send('vCont;c')
             time.sleep(0.05)
             rsp.proc.kill()
-            self.check_clean(vmm, code)
+            self.check_clean(vmm, memory)
 
     def test_qemu(self):
         rand = random.Random(12)
@@ -115,14 +118,14 @@ class TestFrontEnd(DeathCase):
 
     def test_every_step(self):
         vmm = self.vmm()
-        code = self.look(vmm)
+        memory = self.look(vmm)
         names = self.run_steps(vmm, self.script(), STEP_WHO='front')
         self.assertGreater(len(names), 30)
         died = 0
         for at in harness.some(range(1, len(names) + 1)):
             with self.subTest(step=at):
                 died += 'end' in self.run_steps(vmm, self.script(), STEP_WHO='front', STEP_AT=str(at), STEP_SIGNAL='9')
-                self.check_clean(vmm, code)
+                self.check_clean(vmm, memory)
         self.assertGreater(died, len(harness.some(names)) * 8 // 10)
 
 
@@ -183,7 +186,7 @@ class TestGuardian(DeathCase):
     def test_nothing_armed(self):
         """Not even for a breakpoint that was: it is out of the guest once it runs without."""
         vmm = self.vmm('--tolerate-eintr')
-        code = self.look(vmm)
+        memory = self.look(vmm)
         server, path = self.listen_unix(vmm)
         for n in range(5):
             rsp = self.connect_unix(path)
@@ -193,7 +196,7 @@ class TestGuardian(DeathCase):
             rsp.send('vCont;c')
             vmm.counts_on()
             os.kill(guardian_of(server.pid), signal.SIGKILL)
-            self.check_clean(vmm, code)
+            self.check_clean(vmm, memory)
             rsp.close()
             harness.wait_for(lambda: not guardian_of(server.pid), 5, 'the end of the guardian')
         self.assertFalse(is_held(vmm.pid))
@@ -201,7 +204,7 @@ class TestGuardian(DeathCase):
     def test_armed_and_not_hit(self):
         """Another takes out what it left in the VMM; the session is over."""
         vmm = self.vmm('--tolerate-eintr')
-        code = self.look(vmm)
+        memory = self.look(vmm)
         for running in (True, False) * 3:
             rsp = self.rsp(vmm)
             rsp.ask('QStartNoAckMode')
@@ -214,7 +217,7 @@ class TestGuardian(DeathCase):
             os.kill(guardian_of(rsp.proc.pid), signal.SIGKILL)
             self.assertEqual(rsp.proc.wait(10), 1)
             self.assertIn(b'guardian process of VMM %d has ended' % vmm.pid, rsp.proc.stderr.read())
-            self.check_clean(vmm, code)
+            self.check_clean(vmm, memory)
             rsp = self.rsp(vmm)
             self.assertEqual(rsp.ask('Z1,%x,1' % (INC + 0x800)), 'OK', 'debug registers are free')
             self.assertEqual(rsp.detach(), 'OK')
@@ -222,7 +225,7 @@ class TestGuardian(DeathCase):
     def test_every_step_while_armed(self):
         """Nothing is hit: whatever it was about, another takes it out of the VMM."""
         vmm = self.vmm('--cpus', '1', '--tolerate-eintr')
-        code = self.look(vmm)
+        memory = self.look(vmm)
         nowhere = 'Z1,%x,1' % (INC + 0x800)
         script = packets('QStartNoAckMode', nowhere) + 2 * (packets('vCont;c') + b'\x03') + packets('D')
         names = self.run_steps(vmm, script, STEP_WHO='guardian')
@@ -232,7 +235,7 @@ class TestGuardian(DeathCase):
         for at in tried:
             with self.subTest(step=at, name=names[at - 1]):
                 died += 'end' in self.run_steps(vmm, script, STEP_WHO='guardian', STEP_AT=str(at), STEP_SIGNAL='9')
-                self.check_clean(vmm, code)
+                self.check_clean(vmm, memory)
                 rsp = self.rsp(vmm)
                 self.assertEqual(rsp.ask('Z1,%x,1' % (INC + 0x800)), 'OK', 'debug registers are free')
                 self.assertEqual(rsp.detach(), 'OK')
