@@ -28,6 +28,8 @@ ATTRIBUTES, TR_BUSY = 0xf0ff00, 0x200
 # bit; AMD's FXSAVE keeps fop, fip and fdp only while an x87 exception is pending.
 HARDWARE_DECIDES = {440: [(QEMU_TR_ATTR_AT, 4, TR_BUSY)], 512: [(6, 18, -1)], 832: [(6, 18, -1)]}
 
+READERS = [*readers.ANY_ARCH, readers.check_makedumpfile]
+
 # The task priority, of which no note tells.
 NOT_LOADED = {'cr8'}
 
@@ -103,12 +105,13 @@ class LoaderCase(guests.GuestCase):
             vmm.close()
         return attached
 
-    def check_readers(self, *options):
+    def check_readers(self, checks, *options):
+        """What these readers make of a dump with these options."""
         vmm = self.vmm('--core', self.core())
         attached = self.path('attached')
         live = readers.live_registers(self, vmm, self.guest)
         self.dump(vmm, attached, *options)
-        for check in (*readers.ANY_ARCH, readers.check_makedumpfile):
+        for check in checks:
             with self.subTest(reader=check.__name__):
                 check(self, attached, self.guest, live)
 
@@ -151,10 +154,10 @@ class LoaderTests:
         readers.check_registers(self, theirs, ours, NOT_LOADED)
 
     def test_readers(self):
-        self.check_readers()
+        self.check_readers(READERS)
 
     def test_readers_of_all_mappings(self):
-        self.check_readers('-p')
+        self.check_readers(READERS, '-p')
 
 
 class TestIdle(LoaderTests, LoaderCase):
@@ -191,7 +194,7 @@ class TestDebuginfo(LoaderCase):
 
     @classmethod
     def make_guest(cls):
-        if not os.path.exists(os.path.join(guests.CACHE, cls.kernel)):
+        if not os.path.exists(os.path.join(guests.CACHE, cls.kernel, 'vmlinux')):
             raise unittest.SkipTest('no debug information: make check-linux DEBUGINFO=1')
         return super().make_guest()
 
