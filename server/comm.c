@@ -17,6 +17,11 @@
 #include "base/alloc.h"
 #include "base/cursor.h"
 
+/* A peer that nothing is heard of is asked, and asked again: within a minute it is known to be gone. */
+#define KEEP_IDLE_SECONDS 30
+#define KEEP_INTERVAL_SECONDS 10
+#define KEEP_PROBES 3
+
 struct listener {
 	int fd;
 	char *name;
@@ -396,19 +401,31 @@ static void name_client(const struct comm *c, size_t i, const struct sockaddr *a
 	free(name);
 }
 
+static void set_option(int fd, int level, int name, int value)
+{
+	setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+/* A peer whose machine died would hold the guest paused for ever. */
+static void keep_alive(int fd)
+{
+	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_SECONDS);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_SECONDS);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_PROBES);
+}
+
 struct err *comm_accept(struct comm *c, size_t i, struct comm_client *ret)
 {
 	struct sockaddr_storage a = { 0 };
 	socklen_t bytes = sizeof(a);
 	int fd = accept4(c->listeners[i].fd, (struct sockaddr *)&a, &bytes, SOCK_CLOEXEC);
-	int on = 1;
 
 	if (fd < 0)
 		return err_sys(errno, "accept");
 	if (!c->path) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		/* A peer whose machine died would hold the guest paused for ever. */
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		keep_alive(fd);
 	}
 	ret->in = ret->out = fd;
 	name_client(c, i, (struct sockaddr *)&a, bytes, ret);

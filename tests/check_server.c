@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -480,6 +481,38 @@ START_TEST(test_port_in_use)
 	ck_assert_ptr_nonnull(e);
 	ck_assert_ptr_nonnull(strstr(err_text(e), "in use"));
 	err_destroy(e);
+	comm_destroy(comm);
+}
+END_TEST
+
+static int option(int fd, int level, int name)
+{
+	int value = 0;
+	socklen_t bytes = sizeof(value);
+
+	ck_assert(!getsockopt(fd, level, name, &value, &bytes));
+	return value;
+}
+
+/* A client whose machine has died is known to be gone within a minute. */
+START_TEST(test_dead_peer)
+{
+	struct comm *comm;
+	struct comm_client client;
+	struct sockaddr_storage a;
+	socklen_t bytes = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), seconds;
+
+	ck_assert_ptr_null(open_comm("127.0.0.1:0", false, &comm));
+	ck_assert(!getsockname(comm_fd(comm, 0), (struct sockaddr *)&a, &bytes));
+	ck_assert(!connect(fd, (struct sockaddr *)&a, bytes));
+	ck_assert_ptr_null(comm_accept(comm, 0, &client));
+	ck_assert_int_ne(option(client.in, SOL_SOCKET, SO_KEEPALIVE), 0);
+	seconds = option(client.in, IPPROTO_TCP, TCP_KEEPIDLE) +
+		  option(client.in, IPPROTO_TCP, TCP_KEEPINTVL) * option(client.in, IPPROTO_TCP, TCP_KEEPCNT);
+	ck_assert_int_le(seconds, 60);
+	comm_close_client(&client);
+	close(fd);
 	comm_destroy(comm);
 }
 END_TEST
@@ -1315,6 +1348,7 @@ static Suite *server_suite(void)
 	tcase_add_loop_test(tc, test_comm, 0, ARRAY_LEN(comms));
 	tcase_add_loop_test(tc, test_remote, 0, 4);
 	tcase_add_test(tc, test_port_in_use);
+	tcase_add_test(tc, test_dead_peer);
 	tcase_add_test(tc, test_unix_socket);
 	tcase_add_test(tc, test_no_socket);
 	tcase_add_test(tc, test_inherited);
