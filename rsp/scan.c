@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 /* Packets that read long stretches of memory, and do so here instead of over the wire. */
 
@@ -14,19 +14,11 @@
 /* The polynomial of gdb's compare-sections: that of Ethernet, highest bit first, all ones at the start. */
 #define CRC_POLYNOMIAL 0x04c11db7u
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* What is still to be read. */
 struct scan {
 	struct rsp_session *session;
 	uint64_t addr, left;
-	uint64_t deadline_ms;
+	int64_t deadline_ms;
 	uint8_t *data; /* of the chunk at addr; bytes of it */
 	size_t bytes;
 };
@@ -37,7 +29,7 @@ static struct err *scan_init(struct scan *scan, struct rsp_session *s, uint64_t 
 	if (bytes && bytes - 1 > UINT64_MAX - addr)
 		return err_new(ERR_INVALID, "0x%" PRIx64 " bytes at 0x%" PRIx64 " pass the end of the address space",
 			       bytes, addr);
-	*scan = (struct scan){ s, addr, bytes, now_ms() + s->patience_ms,
+	*scan = (struct scan){ s, addr, bytes, clock_ms() + s->patience_ms,
 			       xmalloc(MIN(bytes, (uint64_t)CHUNK_BYTES + overlap)), 0 };
 	return NULL;
 }
@@ -46,7 +38,7 @@ static struct err *scan_init(struct scan *scan, struct rsp_session *s, uint64_t 
 static struct err *scan_read(struct scan *scan, size_t want)
 {
 	/* A reply that comes after the client has given up would be taken for that to its next packet. */
-	if (now_ms() >= scan->deadline_ms)
+	if (clock_ms() >= scan->deadline_ms)
 		return err_new(ERR_TIMEOUT, "this takes too long and was ended at 0x%" PRIx64 "; take smaller parts",
 			       scan->addr);
 	scan->bytes = 0;
