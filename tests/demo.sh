@@ -33,7 +33,7 @@ run() {
 }
 
 if [ ! -w /dev/kvm ] || [ "$(id -u)" != 0 ]; then
-	echo "demo: needs /dev/kvm, and root to attach to a process (sudo make demo)" >&2
+	echo "demo: needs /dev/kvm, and to attach to a process root: make demo as root, or sudo make demo" >&2
 	exit 1
 fi
 
