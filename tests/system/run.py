@@ -1,13 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """
-Runs unit tests and system tests, names what is skipped, and ends with one line:
+Runs unit tests and system tests, several at once where asked to, names what is skipped, and ends with one line:
 N passed, N failed, N skipped. The environment: VMGDBSERVER, the program under
 test; BUILD, the build directory; REQUIRE_KVM=1, no KVM is a failure; SLOWNESS=N,
 time-outs are N times longer and what is done many times is done N times less.
 """
 
 import argparse
+import collections
+import functools
+import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import signal
@@ -19,8 +23,14 @@ import unittest
 sys.dont_write_bytecode = True  # the tests import each other from the source tree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TEST_SECONDS = 180
+TEST_SECONDS = 300
 UNIT_SECONDS = 600
+
+
+# What is run in one go: its name, and the function that takes say(line) and gives Counts.
+Task = collections.namedtuple('Task', 'name run')
+# How many of its tests passed and failed, and (name, reason) of those that were skipped.
+Counts = collections.namedtuple('Counts', 'passed failed skipped')
 
 
 class Timeout(Exception):
@@ -32,11 +42,11 @@ def on_alarm(signum, frame):
 
 
 class Report(unittest.TestResult):
-    """One line a test, as it ends."""
+    """One line a test, as it ends, given to say()."""
 
-    def __init__(self, seconds, may_skip):
+    def __init__(self, seconds, may_skip, say):
         super().__init__()
-        self.seconds, self.may_skip = seconds, may_skip
+        self.seconds, self.may_skip, self.say = seconds, may_skip, say
         self.passed = 0
         self.start = 0
 
@@ -51,7 +61,7 @@ class Report(unittest.TestResult):
 
     def _line(self, word, test, text=''):
         took = time.monotonic() - self.start if self.start else 0
-        print('%-4s %s (%.1f s)%s' % (word, name_of(test), took, text), flush=True)
+        self.say('%-4s %s (%.1f s)%s' % (word, name_of(test), took, text))
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -80,6 +90,10 @@ class Report(unittest.TestResult):
             found = self.failures if issubclass(err[0], test.failureException) else self.errors
             self._line('FAIL', subtest, '\n' + found[-1][1])
 
+    def counts(self):
+        return Counts(self.passed, len(self.failures) + len(self.errors),
+                      [(name_of(test), reason) for test, reason in self.skipped])
+
 
 def name_of(test):
     """module.Class.test, with what a subtest adds to it."""
@@ -97,11 +111,32 @@ def flatten(suite):
 def system_tests(directories, patterns):
     sys.path[:0] = [HERE, *directories]
     found = [t for d in directories for t in flatten(unittest.TestLoader().discover(d, 'test_*.py', d))]
-    return unittest.TestSuite(t for t in found if not patterns or any(p in t.id() for p in patterns))
+    return [t for t in found if not patterns or any(p in t.id() for p in patterns)]
 
 
-def run_unit(program):
-    """(passed, failed) of one program made with libcheck."""
+def shared_by(test):
+    """Tests with equal ones run one after the other: those of a class that makes something for all of them."""
+    import harness
+    own = [c for c in type(test).__mro__ if c not in (harness.Case, unittest.TestCase)]
+    return type(test) if any('setUpClass' in vars(c) for c in own) else test
+
+
+def grouped(tests):
+    groups = {}
+    for test in tests:
+        groups.setdefault(shared_by(test), []).append(test)
+    return list(groups.values())
+
+
+def run_tests(tests, args, say):
+    signal.signal(signal.SIGALRM, on_alarm)
+    report = Report(args.seconds, not args.no_skips, say)
+    unittest.TestSuite(tests).run(report)
+    return report.counts()
+
+
+def run_unit(program, say):
+    """One program made with libcheck."""
     try:
         done = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=UNIT_SECONDS)
@@ -114,11 +149,92 @@ def run_unit(program):
     passed = sum(c for c, _, _ in counts) - failed
     if status and not failed:
         failed = 1
-    print('%-4s %s (%d passed, %d failed)' % ('FAIL' if failed else 'ok', os.path.basename(program), passed,
-                                               failed), flush=True)
-    if failed:
-        print(out)
-    return passed, failed
+    say('%-4s %s (%d passed, %d failed)%s' % ('FAIL' if failed else 'ok', os.path.basename(program), passed, failed,
+                                              '\n' + out if failed else ''))
+    return Counts(passed, failed, [])
+
+
+# ---- several at once ----
+
+class Worker:
+    """A process that runs tasks by their number, and sends what they say and what came of them."""
+
+    def __init__(self, tasks, others):
+        self.connection, theirs = multiprocessing.Pipe()
+        self.task = None
+        ours = [self.connection, *(w.connection for w in others)]
+        self.process = multiprocessing.get_context('fork').Process(target=self._work, args=(tasks, theirs, ours))
+        self.process.start()
+        theirs.close()
+
+    @staticmethod
+    def _work(tasks, connection, parents):
+        for end in parents:
+            end.close()
+        try:
+            while True:
+                connection.send(tasks[connection.recv()].run(connection.send))
+        except EOFError:
+            pass
+
+    def give(self, number):
+        self.task = number
+        self.connection.send(number)
+
+    def receive(self):
+        """A line, counts, or None: it has ended in the middle of its task."""
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            return None
+
+    def end(self):
+        self.connection.close()
+        self.process.join()
+
+
+def run_parallel(tasks, jobs):
+    """The counts of each task."""
+    waiting, counts, workers = collections.deque(range(len(tasks))), [], []
+
+    def feed(worker):
+        if waiting:
+            worker.give(waiting.popleft())
+        else:
+            worker.end()
+            workers.remove(worker)
+
+    def add_worker():
+        workers.append(Worker(tasks, workers))
+        feed(workers[-1])
+
+    for _ in range(min(jobs, len(tasks))):
+        add_worker()
+    while workers:
+        for connection in multiprocessing.connection.wait([w.connection for w in workers]):
+            worker = next(w for w in workers if w.connection is connection)
+            said = worker.receive()
+            if isinstance(said, str):
+                print(said, flush=True)
+                continue
+            if said is None:
+                worker.end()
+                workers.remove(worker)
+                print('FAIL %s: its process ended, with status %s' % (tasks[worker.task].name, worker.process.exitcode),
+                      flush=True)
+                said = Counts(0, 1, [])
+                if waiting:
+                    add_worker()
+            else:
+                feed(worker)
+            counts.append(said)
+    return counts
+
+
+def run_all(tasks, jobs):
+    if jobs > 1:
+        return run_parallel(tasks, jobs)
+    return [task.run(lambda line: print(line, flush=True)) for task in tasks]
 
 
 def arguments():
@@ -129,30 +245,30 @@ def arguments():
     parser.add_argument('--no-skips', action='store_true', help='a test that is skipped is a failure')
     parser.add_argument('--unit', metavar='PROGRAM', action='append', default=[], help='a unit test to run first')
     parser.add_argument('--list', action='store_true', help='print the names of the system tests')
+    parser.add_argument('--jobs', type=int, default=1, help='how many to run at once')
     parser.add_argument('--seconds', type=int, default=TEST_SECONDS, help='time for one system test')
     return parser.parse_args()
 
 
 def main():
     args = arguments()
-    suite = system_tests([os.path.abspath(d) for d in args.dir or [HERE]], args.k)
+    tests = system_tests([os.path.abspath(d) for d in args.dir or [HERE]], args.k)
     if args.list:
-        for test in flatten(suite):
-            print(test.id())
+        for test in tests:
+            print(name_of(test))
         return 0
-    unknown = [k for k in args.k if not any(k in name for name in [*args.unit, *map(name_of, flatten(suite))])]
+    unknown = [k for k in args.k if not any(k in name for name in [*args.unit, *map(name_of, tests)])]
     if unknown:
         print('no test has this in its name: %s' % ', '.join(unknown), file=sys.stderr)
         return 2
-    signal.signal(signal.SIGALRM, on_alarm)
-    units = [run_unit(p) for p in args.unit if not args.k or any(k in p for k in args.k)]
-    report = Report(args.seconds, not args.no_skips)
-    suite.run(report)
-    for test, reason in report.skipped:
-        print('skipped: %s: %s' % (name_of(test), reason))
-    passed = report.passed + sum(p for p, _ in units)
-    failed = len(report.failures) + len(report.errors) + sum(f for _, f in units)
-    print('%d passed, %d failed, %d skipped' % (passed, failed, len(report.skipped)))
+    tasks = [Task(p, functools.partial(run_unit, p)) for p in args.unit if not args.k or any(k in p for k in args.k)]
+    tasks += [Task(name_of(group[0]), functools.partial(run_tests, group, args)) for group in grouped(tests)]
+    counts = run_all(tasks, args.jobs)
+    skipped = [skip for c in counts for skip in c.skipped]
+    for skip in skipped:
+        print('skipped: %s: %s' % skip)
+    failed = sum(c.failed for c in counts)
+    print('%d passed, %d failed, %d skipped' % (sum(c.passed for c in counts), failed, len(skipped)))
     return 1 if failed else 0
 
 
