@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/keyvalue.h"
 
 #define CHUNK_BYTES (1u << 20)
 /* The kernel reserves a page for the text; later ones may need more. */
@@ -51,33 +52,12 @@ static bool is_sound(const struct vmcoreinfo *v)
 
 bool vmcoreinfo_value(const struct vmcoreinfo *v, const char *key, struct cursor *ret)
 {
-	struct cursor c = cursor_of(v->text, v->bytes);
-
-	while (!cursor_at_end(&c)) {
-		struct cursor line = cursor_take_until(&c, "\n");
-
-		cursor_take_char(&c, '\n');
-		if (cursor_take_string(&line, key) && cursor_take_char(&line, '=')) {
-			*ret = line;
-			return true;
-		}
-	}
-	return false;
+	return keyvalue_find(v->text, v->bytes, key, ret);
 }
 
 bool vmcoreinfo_number(const struct vmcoreinfo *v, const char *key, int base, uint64_t *ret)
 {
-	bool negative;
-	struct cursor c;
-	uint64_t value;
-
-	if (!vmcoreinfo_value(v, key, &c))
-		return false;
-	negative = cursor_take_char(&c, '-');
-	if (!(base == 16 ? cursor_take_hex(&c, &value) : cursor_take_number(&c, &value)) || !cursor_at_end(&c))
-		return false;
-	*ret = negative ? -value : value;
-	return true;
+	return keyvalue_number(v->text, v->bytes, key, base, ret);
 }
 
 bool vmcoreinfo_symbol(const struct vmcoreinfo *v, const char *name, uint64_t *ret)
