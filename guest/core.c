@@ -154,6 +154,7 @@ static const struct guest_ops core_ops = {
 	.name = "core",
 	.close = core_close,
 	.read_phys = core_read_phys,
+	.read_beside = core_read_phys, /* of a file, at offsets */
 	.next_data = core_next_data,
 	.read_regs = core_read_regs,
 	.vcpu_pid = core_vcpu_pid,

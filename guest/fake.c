@@ -229,7 +229,7 @@ static struct err *fake_read(struct guest *g, const struct mem_block *b, uint64_
 			     size_t *ret_bytes)
 {
 	(void)b;
-	if (fake_of(g)->fail_reads)
+	if (__atomic_load_n(&fake_of(g)->fail_reads, __ATOMIC_RELAXED))
 		return err_new(ERR_GONE, "the fake VMM has exited");
 	memcpy(ret, fake_at(g, gpa), bytes);
 	*ret_bytes = bytes;
@@ -326,6 +326,7 @@ static const struct guest_ops fake_ops = {
 	.stop = fake_stop,
 	.resume = fake_resume,
 	.read_phys = fake_read,
+	.read_beside = fake_read,
 	.write_phys = fake_write,
 	.next_data = fake_next_data,
 	.read_regs = fake_read_regs,

@@ -25,7 +25,7 @@ struct fake {
 	unsigned refused;   /* 1u << enum breakpoint_kind: cannot be set */
 	bool misses;        /* vCPUs that continue never come to a breakpoint */
 	bool sparse;        /* next_data passes over zero pages */
-	bool fail_reads;    /* reads of memory fail as a VMM that has exited */
+	bool fail_reads;    /* reads of memory fail as a VMM that has exited; atomic while threads read */
 	int event_fds[2];   /* pipe: fake_raise() writes, poll_fd is its read end */
 	bool due;           /* the first of queue is to be reported */
 	struct guest_event *queue;

@@ -255,6 +255,39 @@ struct err *guest_read_phys(struct guest *g, uint64_t gpa, void *ret, size_t byt
 	return NULL;
 }
 
+bool guest_reads_beside(const struct guest *g, uint64_t gpa, uint64_t bytes)
+{
+	for (uint64_t seen = 0; g->ops->read_beside && seen < bytes;) {
+		const struct mem_block *b = guest_block_at(g, gpa + seen);
+
+		if (!b || b->flags & MEM_ONE_THREAD)
+			return false;
+		seen += bytes_in_block(b, gpa + seen, (size_t)(bytes - seen));
+	}
+	return g->ops->read_beside;
+}
+
+struct err *guest_read_beside(struct guest *g, uint64_t gpa, void *ret, size_t bytes)
+{
+	for (size_t done = 0; done < bytes;) {
+		const struct mem_block *b = guest_block_at(g, gpa + done);
+		size_t want = bytes_in_block(b, gpa + done, bytes - done), got = 0;
+		struct err *e = g->ops->read_beside(g, b, gpa + done, (char *)ret + done, want, &got);
+
+		if (e)
+			return e;
+		if (!got)
+			return no_memory_at(gpa + done);
+		done += got;
+	}
+	return NULL;
+}
+
+struct err *guest_check_held(struct guest *g)
+{
+	return g->ops->check_held ? g->ops->check_held(g) : NULL;
+}
+
 static struct err *write_blocks(struct guest *g, uint64_t gpa, const void *from, size_t bytes)
 {
 	for (size_t done = 0; done < bytes;) {

@@ -12,7 +12,7 @@
 /*
  * A guest: the virtual machine that is looked at, through one backend. Callers
  * use the guest_*() functions below; they check ranges once, so backends need
- * not. One thread only.
+ * not. One thread only, but for guest_read_beside().
  */
 
 struct guest;
@@ -20,6 +20,7 @@ struct os;
 
 #define MEM_ROM 1u        /* the guest cannot write it */
 #define MEM_PRIVATE 2u    /* exists, but its bytes cannot be read (confidential guests) */
+#define MEM_ONE_THREAD 4u /* guest_ops.read_beside does not have it */
 
 /* One contiguous run of guest RAM or ROM. Blocks of a guest are sorted and disjoint. */
 struct mem_block {
@@ -117,6 +118,15 @@ struct guest_ops {
 
 	struct err *(*read_phys)(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret,
 				 size_t bytes, size_t *ret_bytes);
+	/*
+	 * The same from any thread, several at once and beside every other function, while an image
+	 * holds the guest: it looks at nothing that changes meanwhile. Whether the guest still stood
+	 * still is for check_held() to say afterwards. NULL: there is no such way.
+	 */
+	struct err *(*read_beside)(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret,
+				   size_t bytes, size_t *ret_bytes);
+	/* Fails when the guest does not stand still any more. NULL: it always does. */
+	struct err *(*check_held)(struct guest *g);
 	struct err *(*write_phys)(struct guest *g, const struct mem_block *b, uint64_t gpa,
 				  const void *from, size_t bytes);
 	/*
@@ -225,7 +235,13 @@ struct err *guest_read_phys(struct guest *g, uint64_t gpa, void *ret, size_t byt
 /* All or nothing as far as blocks go: nothing is written when a byte is outside of them. */
 struct err *guest_write_phys(struct guest *g, uint64_t gpa, const void *from, size_t bytes) MUST_CHECK;
 
-/* The same through the page tables of a vCPU. */
+/* Can other threads read this range, which lies in blocks, by guest_read_beside()? */
+bool guest_reads_beside(const struct guest *g, uint64_t gpa, uint64_t bytes);
+/* All bytes or an error, from any thread while an image holds the guest; see guest_ops.read_beside. */
+struct err *guest_read_beside(struct guest *g, uint64_t gpa, void *ret, size_t bytes) MUST_CHECK;
+struct err *guest_check_held(struct guest *g) MUST_CHECK;
+
+/* As guest_read_phys() and guest_write_phys(), through the page tables of a vCPU. */
 struct err *guest_read_virt(struct guest *g, unsigned vcpu, uint64_t gva, void *ret, size_t bytes,
 			    size_t *ret_bytes) MUST_CHECK;
 struct err *guest_write_virt(struct guest *g, unsigned vcpu, uint64_t gva, const void *from,

@@ -142,6 +142,21 @@ struct err *guest_image_read(struct guest_image *img, uint64_t gpa, void *ret, s
 	return mem.read(mem.ctx, gpa, ret, bytes);
 }
 
+bool guest_image_reads_beside(const struct guest_image *img, uint64_t gpa, uint64_t bytes)
+{
+	return guest_reads_beside(img->guest, gpa, bytes);
+}
+
+struct err *guest_image_read_beside(const struct guest_image *img, uint64_t gpa, void *ret, size_t bytes)
+{
+	return guest_read_beside(img->guest, gpa, ret, bytes);
+}
+
+struct err *guest_image_check_held(struct guest_image *img)
+{
+	return guest_check_held(img->guest);
+}
+
 struct err *guest_image_next_data(struct guest_image *img, uint64_t gpa, uint64_t end, uint64_t *ret_gpa,
 				  uint64_t *ret_bytes)
 {

@@ -41,6 +41,10 @@ struct err *guest_image_leave_out(struct guest_image *img, unsigned classes) MUS
 
 /* All bytes, which lie in one block. */
 struct err *guest_image_read(struct guest_image *img, uint64_t gpa, void *ret, size_t bytes) MUST_CHECK;
+/* As guest_reads_beside(), guest_read_beside() and guest_check_held(). */
+bool guest_image_reads_beside(const struct guest_image *img, uint64_t gpa, uint64_t bytes);
+struct err *guest_image_read_beside(const struct guest_image *img, uint64_t gpa, void *ret, size_t bytes) MUST_CHECK;
+struct err *guest_image_check_held(struct guest_image *img) MUST_CHECK;
 /* As guest_next_data(). */
 struct err *guest_image_next_data(struct guest_image *img, uint64_t gpa, uint64_t end, uint64_t *ret_gpa,
 				  uint64_t *ret_bytes) MUST_CHECK;

@@ -405,6 +405,15 @@ static struct err *kvm_read_phys(struct guest *g, const struct mem_block *b, uin
 	return held;
 }
 
+/* A system call, and no more. */
+static struct err *kvm_read_beside(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret, size_t bytes,
+				   size_t *ret_bytes)
+{
+	struct kvm *k = g->priv;
+
+	return vmm_mem_read(k->mem, b->hva + (gpa - b->gpa), ret, bytes, ret_bytes);
+}
+
 static struct err *kvm_write_phys(struct guest *g, const struct mem_block *b, uint64_t gpa, const void *from,
 				  size_t bytes)
 {
@@ -504,6 +513,8 @@ static const struct guest_ops kvm_ops = {
 	.resume = kvm_resume,
 	.snapshot = kvm_snapshot,
 	.read_phys = kvm_read_phys,
+	.read_beside = kvm_read_beside,
+	.check_held = kvm_check_held,
 	.write_phys = kvm_write_phys,
 	.next_data = kvm_next_data,
 	.read_regs = kvm_read_regs,

@@ -300,7 +300,8 @@ static struct err *set_blocks(struct guest *g, const struct qemu_mem *mem)
 			continue;
 		blocks[n++] = (struct mem_block){
 			.gpa = r[i].gpa, .bytes = r[i].bytes, .hva = qemu_mem_hva(mem, i),
-			.flags = r[i].kind == QEMU_ROM || r[i].kind == QEMU_ROM_DEVICE ? MEM_ROM : 0,
+			.flags = (r[i].kind == QEMU_ROM || r[i].kind == QEMU_ROM_DEVICE ? MEM_ROM : 0) |
+				 (qemu_mem_is_parallel(mem, i) ? 0 : MEM_ONE_THREAD),
 		};
 	}
 	e = n ? guest_set_blocks(g, blocks, n) :
@@ -669,6 +670,15 @@ static struct err *qemu_read_phys(struct guest *g, const struct mem_block *b, ui
 	return e ? e : explain_failure(g, qemu_mem_read(q->mem, gpa, ret, bytes, ret_bytes));
 }
 
+static struct err *qemu_read_beside(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret, size_t bytes,
+				    size_t *ret_bytes)
+{
+	struct qemu *q = g->priv;
+
+	(void)b;
+	return qemu_mem_read_beside(q->mem, gpa, ret, bytes, ret_bytes);
+}
+
 static struct err *qemu_write_phys(struct guest *g, const struct mem_block *b, uint64_t gpa, const void *from,
 				   size_t bytes)
 {
@@ -740,6 +750,8 @@ static const struct guest_ops qemu_ops = {
 	.stop = qemu_stop,
 	.resume = qemu_resume,
 	.read_phys = qemu_read_phys,
+	.read_beside = qemu_read_beside,
+	.check_held = check_held,
 	.write_phys = qemu_write_phys,
 	.next_data = qemu_next_data,
 	.read_regs = qemu_read_regs,

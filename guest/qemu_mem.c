@@ -377,16 +377,27 @@ static struct err *read_file(const struct place *p, uint64_t offset, void *ret, 
 	return NULL;
 }
 
-struct err *qemu_mem_read(struct qemu_mem *m, uint64_t gpa, void *ret, size_t bytes, size_t *ret_bytes)
+bool qemu_mem_is_parallel(const struct qemu_mem *m, size_t i)
+{
+	return m->places[i].way != BY_QEMU;
+}
+
+struct err *qemu_mem_read_beside(const struct qemu_mem *m, uint64_t gpa, void *ret, size_t bytes, size_t *ret_bytes)
 {
 	size_t i = region_at(m, gpa);
 	uint64_t offset = gpa - m->regions[i].gpa;
-	struct err *e;
 
 	if (m->places[i].way == BY_PROCESS)
 		return vmm_mem_read(m->process, m->places[i].hva + offset, ret, bytes, ret_bytes);
-	if (m->places[i].way == BY_FILE)
-		return read_file(&m->places[i], offset, ret, bytes, ret_bytes);
+	return read_file(&m->places[i], offset, ret, bytes, ret_bytes);
+}
+
+struct err *qemu_mem_read(struct qemu_mem *m, uint64_t gpa, void *ret, size_t bytes, size_t *ret_bytes)
+{
+	struct err *e;
+
+	if (qemu_mem_is_parallel(m, region_at(m, gpa)))
+		return qemu_mem_read_beside(m, gpa, ret, bytes, ret_bytes);
 	e = read_by_qemu(m, gpa, ret, bytes);
 	if (!e)
 		*ret_bytes = bytes;

@@ -34,6 +34,12 @@ uint64_t qemu_mem_hva(const struct qemu_mem *m, size_t i);
 struct err *qemu_mem_read(struct qemu_mem *m, uint64_t gpa, void *ret, size_t bytes, size_t *ret_bytes) MUST_CHECK;
 struct err *qemu_mem_write(struct qemu_mem *m, uint64_t gpa, const void *from, size_t bytes) MUST_CHECK;
 
+/* Is region i read without QEMU's help? */
+bool qemu_mem_is_parallel(const struct qemu_mem *m, size_t i);
+/* The same as qemu_mem_read() for such a region, from any thread. */
+struct err *qemu_mem_read_beside(const struct qemu_mem *m, uint64_t gpa, void *ret, size_t bytes,
+				 size_t *ret_bytes) MUST_CHECK;
+
 /* As guest_ops.next_data. */
 struct err *qemu_mem_next_data(struct qemu_mem *m, uint64_t gpa, uint64_t *ret_gpa, uint64_t *ret_bytes) MUST_CHECK;
 
