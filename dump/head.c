@@ -199,14 +199,19 @@ static struct err *write_head(const struct head *h)
 	return e ? e : write_bytes(h, h->at.notes, h->plan->notes.data, h->plan->notes.len);
 }
 
+struct err *dump_head_create(struct dump_plan *p)
+{
+	p->head_fd = memfd_create("vmcore headers", MFD_CLOEXEC);
+	return p->head_fd >= 0 ? NULL : err_sys(errno, "cannot make a file in memory for the headers");
+}
+
 struct err *dump_head_write(struct dump_plan *p)
 {
 	struct head h = { .plan = p, .at = dump_head_layout(p->elf_class, p->loads.n, p->notes.len) };
-	struct err *e;
+	struct err *e = dump_head_create(p);
 
-	p->head_fd = memfd_create("vmcore headers", MFD_CLOEXEC);
-	if (p->head_fd < 0)
-		return err_sys(errno, "cannot make a file in memory for the ELF headers");
+	if (e)
+		return e;
 	elf_version(EV_CURRENT);
 	h.fd = p->head_fd;
 	h.elf = elf_begin(h.fd, ELF_C_WRITE, NULL);

@@ -6,24 +6,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "dump/plan.h"
+#include "base/keyvalue.h"
+#include "dump/chunk.h"
 
-struct err *dump_options_check(bool has_begin, uint64_t begin, bool has_length, uint64_t length,
-			       struct dump_options *ret)
-{
-	if (has_begin != has_length)
-		return err_new(ERR_USAGE, "%s is given without %s; a range needs both",
-			       has_begin ? "begin" : "length", has_begin ? "length" : "begin");
-	if (has_length && !length)
-		return err_new(ERR_USAGE, "the length of the range is zero");
-	if (has_begin && begin + (length - 1) < begin)
-		return err_new(ERR_USAGE, "the range 0x%" PRIx64 " + 0x%" PRIx64 " passes the end of the address space",
-			       begin, length);
-	ret->has_range = has_begin;
-	ret->begin = begin;
-	ret->length = length;
-	return NULL;
-}
+#define MIN_PAGE_BYTES 4096u
+#define MAX_PAGE_BYTES 65536u
 
 static uint64_t region_last(const struct dump_region *r)
 {
@@ -134,15 +121,13 @@ static bool fits_class(const struct dump_plan *p)
 	return p->file_bytes <= UINT32_MAX;
 }
 
-static struct err *plan_layout(struct dump_plan *p)
+static struct err *plan_elf(struct dump_plan *p)
 {
-	const struct dump_region *top = &p->regions[p->n_regions - 1];
-	const struct regs *const *vcpus = (const struct regs *const *)p->img->vcpus;
+	struct err *e = plan_loads(p, &p->opt);
 	bool placed;
 
-	p->machine = p->img->arch->elf_machine(vcpus, p->img->n_vcpus);
-	dump_notes_build(p->img, p->machine, &p->notes);
-	p->elf_class = p->img->arch->elf_class(vcpus, p->img->n_vcpus, top->gpa + top->bytes);
+	if (e)
+		return e;
 	placed = place_regions(p);
 	if (placed && !fits_class(p)) {
 		p->elf_class = ELFCLASS64;
@@ -150,29 +135,52 @@ static struct err *plan_layout(struct dump_plan *p)
 	}
 	if (!placed)
 		return err_new(ERR_UNSUPPORTED, "the dump would be longer than a file can be; dump a range");
+	p->data_bytes = p->head_bytes;
+	p->total_bytes = p->file_bytes;
 	return dump_head_write(p);
 }
 
-/* What of the file may hold anything but zeros: the need that a disk is checked for. */
+/* What of an ELF file may hold anything but zeros: the need that a disk is checked for. */
 static struct err *plan_data(struct dump_plan *p)
 {
-	p->data_bytes = p->head_bytes;
 	for (size_t i = 0; i < p->n_regions; i++) {
 		uint64_t at = p->regions[i].gpa, end = at + p->regions[i].bytes;
 
-		do {
-			uint64_t run;
-			struct err *e = guest_image_next_data(p->img, at, end, &at, &run);
+		while (at != end) {
+			struct dump_run run;
+			struct err *e = dump_memory_run(p, at, end, &run);
 
 			if (e)
 				return e;
-			p->data_bytes += run;
-			at += run;
-			if (!run)
-				break;
-		} while (at != end);
+			p->data_bytes += run.bytes;
+			at = run.gpa + run.bytes;
+		}
 	}
 	return NULL;
+}
+
+/* What all formats are made of. */
+static void plan_facts(struct dump_plan *p)
+{
+	const struct dump_region *top = &p->regions[p->n_regions - 1];
+	const struct regs *const *vcpus = (const struct regs *const *)p->img->vcpus;
+
+	p->machine = p->img->arch->elf_machine(vcpus, p->img->n_vcpus);
+	dump_notes_build(p->img, p->machine, &p->notes);
+	p->elf_class = p->img->arch->elf_class(vcpus, p->img->n_vcpus, top->gpa + top->bytes);
+}
+
+/* The page of the guest's kernel, where that can be known. */
+static uint64_t frame_bytes(const struct guest_image *img)
+{
+	uint64_t bytes;
+
+	if (img->classes.set.words)
+		return 1ull << img->classes.set.page_shift;
+	if (keyvalue_number(img->vmcoreinfo, img->vmcoreinfo_bytes, "PAGESIZE", 10, &bytes) &&
+	    bytes >= MIN_PAGE_BYTES && bytes <= MAX_PAGE_BYTES && !(bytes & (bytes - 1)))
+		return bytes;
+	return img->arch->page_bytes;
 }
 
 struct err *dump_plan_create(struct guest_image *img, const struct dump_options *opt, struct dump_plan **ret)
@@ -181,13 +189,15 @@ struct err *dump_plan_create(struct guest_image *img, const struct dump_options 
 	struct err *e;
 
 	p->img = img;
+	p->opt = *opt;
+	p->frame_bytes = frame_bytes(img);
 	p->head_fd = -1;
 	e = plan_regions(p, opt);
-	if (!e)
-		e = plan_loads(p, opt);
-	if (!e)
-		e = plan_layout(p);
-	if (!e)
+	if (!e) {
+		plan_facts(p);
+		e = opt->format == DUMP_ELF ? plan_elf(p) : dump_kdump_plan(p);
+	}
+	if (!e && opt->format == DUMP_ELF && opt->wrap == DUMP_PLAIN)
 		e = plan_data(p);
 	if (e) {
 		dump_plan_destroy(p);
@@ -205,6 +215,7 @@ void dump_plan_destroy(struct dump_plan *p)
 		close(p->head_fd);
 	buf_deinit(&p->notes);
 	free(p->regions);
+	free(p->kdump.spans);
 	free(p->loads.v);
 	free(p);
 }

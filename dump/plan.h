@@ -34,8 +34,33 @@ struct dump_loads {
  */
 #define DUMP_MAX_LOADS (1u << 22)
 
+/* Frames [first, end) that RAM touches. */
+struct dump_frames {
+	uint64_t first;
+	uint64_t end;
+};
+
+/*
+ * Where the parts of a kdump file lie. The head is two headers and the notes. Page descriptors
+ * have room for every frame that could get one; what they leave of it nobody looks at.
+ */
+struct dump_kdump {
+	struct dump_frames *spans; /* sorted, disjoint */
+	size_t n_spans;
+	uint64_t n_frames;     /* in them */
+	uint64_t bitmap_bytes; /* of one of the two; whole blocks */
+	uint64_t bitmaps;      /* the first one; frames that are RAM. The second follows: those with a descriptor */
+	uint64_t descs;
+	uint64_t max_descs;
+	uint64_t data;
+};
+
+#define KDUMP_DESC_BYTES 24u
+
 struct dump_plan {
 	struct guest_image *img;
+	struct dump_options opt;
+	uint64_t frame_bytes;        /* of the guest's kernel; a kdump file's block */
 	struct dump_region *regions; /* sorted, disjoint, not adjoining */
 	size_t n_regions;
 	struct dump_loads loads;     /* sorted by gpa, then gva: the order of the data in the file */
@@ -44,8 +69,10 @@ struct dump_plan {
 	struct buf notes;
 	int head_fd;                 /* headers and notes, in a memfd */
 	uint64_t head_bytes;
+	struct dump_kdump kdump;     /* of such a file */
 	uint64_t file_bytes;
 	uint64_t data_bytes;
+	uint64_t total_bytes;        /* that the job counts up to */
 };
 
 /* The first region that ends above gpa; n_regions when there is none. */
@@ -72,5 +99,10 @@ struct dump_head_layout {
 struct dump_head_layout dump_head_layout(int elf_class, size_t n_loads, size_t notes_bytes);
 /* Writes headers and notes to a new memfd, p->head_fd. */
 struct err *dump_head_write(struct dump_plan *p) MUST_CHECK;
+/* An empty one. */
+struct err *dump_head_create(struct dump_plan *p) MUST_CHECK;
+
+/* Of a kdump file, once regions, notes, class and machine are known: places its parts and writes its head. */
+struct err *dump_kdump_plan(struct dump_plan *p) MUST_CHECK;
 
 #endif

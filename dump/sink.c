@@ -94,6 +94,33 @@ static struct err *write_error(const struct dump_sink *s, int errnum)
 	return err_sys(errnum, "cannot write to %s", s->name);
 }
 
+void dump_sink_seek(struct dump_sink *s, uint64_t offset)
+{
+	s->end = MAX(s->end, s->at);
+	s->at = offset;
+}
+
+static struct err *set_length(const struct dump_sink *s)
+{
+	return ftruncate(s->fd, (off_t)MAX(s->end, s->at)) == 0 ? NULL : write_error(s, errno);
+}
+
+struct err *dump_sink_read(struct dump_sink *s, uint64_t offset, void *ret, size_t bytes, size_t *ret_bytes)
+{
+	struct err *e = set_length(s);
+	ssize_t n = 0;
+
+	if (e)
+		return e;
+	do
+		n = pread(s->fd, ret, bytes, (off_t)offset);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_sys(errno, "cannot read %s back", s->name);
+	*ret_bytes = (size_t)n;
+	return NULL;
+}
+
 struct err *dump_sink_write(struct dump_sink *s, const void *data, size_t bytes, size_t *ret_done)
 {
 	size_t done = 0;
@@ -147,11 +174,10 @@ static struct err *flush(const struct dump_sink *s)
 
 struct err *dump_sink_finish(struct dump_sink *s)
 {
-	struct err *e;
+	struct err *e = s->kind == SINK_FILE ? set_length(s) : NULL;
 
-	if (s->kind == SINK_FILE && ftruncate(s->fd, (off_t)s->at) < 0)
-		return write_error(s, errno);
-	e = flush(s);
+	if (!e)
+		e = flush(s);
 	return e || s->kind != SINK_FILE ? e : dump_sink_publish(s);
 }
 

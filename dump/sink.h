@@ -20,7 +20,8 @@ struct dump_sink {
 	bool owns_fd;
 	bool blocked;  /* the last write took less than it was given */
 	char *name;    /* as the user said it */
-	uint64_t at;   /* bytes written and skipped */
+	uint64_t at;   /* bytes written and skipped: where the next go */
+	uint64_t end;  /* SINK_FILE: behind the last of them */
 	/* SINK_FILE */
 	int dir_fd;
 	char *base;    /* the final name in dir_fd */
@@ -38,6 +39,10 @@ bool dump_sink_seeks(const struct dump_sink *s);
 struct err *dump_sink_write(struct dump_sink *s, const void *data, size_t bytes, size_t *ret_done) MUST_CHECK;
 /* The same for zeros; may do less than bytes at any time. */
 struct err *dump_sink_skip(struct dump_sink *s, uint64_t bytes, uint64_t *ret_done) MUST_CHECK;
+/* SINK_FILE: what comes next goes to this offset. */
+void dump_sink_seek(struct dump_sink *s, uint64_t offset);
+/* SINK_FILE: reads back what was written; fewer bytes only at its end. */
+struct err *dump_sink_read(struct dump_sink *s, uint64_t offset, void *ret, size_t bytes, size_t *ret_bytes) MUST_CHECK;
 /* To wait on until a full stream takes more; -1: it is not full. */
 int dump_sink_wait_fd(const struct dump_sink *s);
 /* All is written: a file gets its length and its name. */

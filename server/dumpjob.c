@@ -21,11 +21,11 @@ static bool step(void *priv)
 	return dump_job_step(d->job);
 }
 
-static int wait_fd(const void *priv)
+static void wait(const void *priv, struct dump_wait *ret)
 {
 	const struct dumpjob *d = priv;
 
-	return dump_job_wait_fd(d->job);
+	dump_job_wait(d->job, ret);
 }
 
 static void cancel(void *priv)
@@ -55,7 +55,7 @@ static struct err *finish(void *priv)
 	return e;
 }
 
-static const struct job_ops ops = { step, wait_fd, cancel, progress, finish };
+static const struct job_ops ops = { step, wait, cancel, progress, finish };
 
 static struct err *prepare_job(struct guest_image *image, const struct inherited *inherited,
 			       const struct dump_options *opt, const char *out, struct dump_job **ret)
@@ -70,8 +70,7 @@ static struct err *prepare_job(struct guest_image *image, const struct inherited
 		dump_plan_destroy(plan);
 		return e;
 	}
-	*ret = dump_job_create(plan, sink);
-	return NULL;
+	return dump_job_create(plan, sink, ret);
 }
 
 /* Where it is not known what the pages are for, the dump is a full one. */

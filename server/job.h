@@ -11,7 +11,7 @@
 
 struct job_ops {
 	bool (*step)(void *priv);             /* false: it has ended */
-	int (*wait_fd)(const void *priv);     /* to be writable before the next step; -1: none */
+	void (*wait)(const void *priv, struct dump_wait *ret); /* before the next step */
 	void (*cancel)(void *priv);           /* the next step ends it */
 	void (*progress)(const void *priv, struct dump_progress *ret);
 	struct err *(*finish)(void *priv);    /* how it ended; frees priv and lets go of the guest */

@@ -2,6 +2,7 @@
 #include "server/savejob.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -85,11 +86,12 @@ static bool step(void *priv)
 	return false;
 }
 
-static int wait_fd(const void *priv)
+static void wait(const void *priv, struct dump_wait *ret)
 {
 	const struct savejob *s = priv;
 
-	return dump_sink_wait_fd(s->sink);
+	*ret = (struct dump_wait){ dump_sink_wait_fd(s->sink), POLLOUT, 0 };
+	ret->ms = ret->fd >= 0 ? -1 : 0;
 }
 
 static void cancel(void *priv)
@@ -103,10 +105,13 @@ static void progress(const void *priv, struct dump_progress *ret)
 {
 	const struct savejob *s = priv;
 
-	ret->status = s->status;
-	ret->done_bytes = s->written_bytes;
-	ret->total_bytes = s->range.bytes;
-	ret->seconds = s->status == DUMP_ACTIVE ? clock_seconds() - s->started : s->seconds;
+	*ret = (struct dump_progress){
+		.status = s->status,
+		.done_bytes = s->written_bytes,
+		.total_bytes = s->range.bytes,
+		.seconds = s->status == DUMP_ACTIVE ? clock_seconds() - s->started : s->seconds,
+		.written_bytes = s->written_bytes,
+	};
 }
 
 static struct err *finish(void *priv)
@@ -120,7 +125,7 @@ static struct err *finish(void *priv)
 	return e;
 }
 
-static const struct job_ops ops = { step, wait_fd, cancel, progress, finish };
+static const struct job_ops ops = { step, wait, cancel, progress, finish };
 
 /* Physical blocks are known at once; page tables are looked at page by page later. */
 static struct err *check_range(const struct guest *g, const struct save_range *r)

@@ -606,12 +606,12 @@ static void dump_to(struct guest *g, bool paging, const char *to)
 	struct guest_image *img = NULL;
 	struct dump_plan *p = NULL;
 	struct dump_sink *s = NULL;
-	struct dump_job *job;
+	struct dump_job *job = NULL;
 
 	ok(guest_image_create(g, &img));
 	ok(dump_plan_create(img, &opt, &p));
 	ok(dump_sink_open_path(to, dump_plan_data_bytes(p), &s));
-	job = dump_job_create(p, s);
+	ok(dump_job_create(p, s, &job));
 	while (dump_job_step(job))
 		;
 	ck_assert_ptr_null(dump_job_error(job));

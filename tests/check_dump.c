@@ -27,6 +27,7 @@
 #include "arch/x86_64/x86_64.h"
 #include "dump/dump.h"
 #include "guest/os.h"
+#include "tests/dumping.h"
 #include "tests/fake_guest.h"
 #include "tests/host.h"
 #include "tests/suite.h"
@@ -34,111 +35,6 @@
 
 #define PAGE 4096u
 #define OLD_TEXT "what was there before"
-
-static char dir[64];
-static char out[128];
-
-static void set_up(void)
-{
-	strcpy(dir, "/tmp/check_dump.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	chmod(dir, 0755);
-	snprintf(out, sizeof(out), "%s/out", dir);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-}
-
-static void tear_down(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
-}
-
-/* How many names the directory has, hidden ones too. */
-static int count_files(void)
-{
-	char command[128];
-	FILE *p;
-	int n = -1;
-
-	snprintf(command, sizeof(command), "ls -A %s | wc -l", dir);
-	p = popen(command, "r");
-	ck_assert_ptr_nonnull(p);
-	ck_assert_int_eq(fscanf(p, "%d", &n), 1);
-	pclose(p);
-	return n;
-}
-
-static void ok(struct err *e)
-{
-	ck_assert_msg(!e, "%s", e ? err_text(e) : "");
-}
-
-static void fails(struct err *e, enum err_code code, const char *text)
-{
-	ck_assert_ptr_nonnull(e);
-	ck_assert_msg(err_code(e) == code && strstr(err_text(e), text) && !strchr(err_text(e), '\n'),
-		      "code %d, text %s", (int)err_code(e), err_text(e));
-	err_destroy(e);
-}
-
-/* ---- a dump from end to end ---- */
-
-static struct dump_plan *plan_of(struct guest_image *img, const struct dump_options *opt)
-{
-	struct dump_plan *p = NULL;
-
-	ok(dump_plan_create(img, opt, &p));
-	return p;
-}
-
-static struct guest_image *image_of(struct guest *g)
-{
-	struct guest_image *img = NULL;
-
-	ok(guest_image_create(g, &img));
-	return img;
-}
-
-static struct dump_job *job_to_path(struct guest_image *img, const struct dump_options *opt, const char *path)
-{
-	struct dump_plan *p = plan_of(img, opt);
-	struct dump_sink *s = NULL;
-
-	ok(dump_sink_open_path(path, dump_plan_data_bytes(p), &s));
-	return dump_job_create(p, s);
-}
-
-static void dump_to(struct guest *g, const struct dump_options *opt, const char *path)
-{
-	struct guest_image *img = image_of(g);
-	struct dump_job *job = job_to_path(img, opt, path);
-	struct dump_progress progress;
-
-	while (dump_job_step(job))
-		ck_assert_int_eq(dump_job_wait_fd(job), -1);
-	ck_assert_msg(!dump_job_error(job), "%s", dump_job_error(job) ? err_text(dump_job_error(job)) : "");
-	dump_job_progress(job, &progress);
-	ck_assert_int_eq(progress.status, DUMP_COMPLETED);
-	ck_assert_uint_eq(progress.done_bytes, progress.total_bytes);
-	dump_job_destroy(job);
-	guest_image_destroy(img);
-}
-
-static struct buf read_file(const char *path)
-{
-	struct buf b = { 0 };
-	FILE *f = fopen(path, "rb");
-	struct stat st;
-
-	ck_assert_ptr_nonnull(f);
-	ck_assert_int_eq(fstat(fileno(f), &st), 0);
-	ck_assert_uint_eq(fread(buf_extend(&b, (size_t)st.st_size), 1, (size_t)st.st_size, f), (size_t)st.st_size);
-	fclose(f);
-	return b;
-}
 
 static void write_file(const char *path, const char *text)
 {
@@ -336,8 +232,8 @@ START_TEST(class_grows_with_the_file)
 	uint8_t ident[EI_NIDENT];
 
 	ok(dump_sink_open_fd(fd, "fd:3", &s));
-	job = dump_job_create(p, s);
-	ck_assert(dump_job_step(job));
+	job = job_of(p, s);
+	begin(job);
 	ck_assert_int_eq(pread(fd, ident, sizeof(ident), 0), sizeof(ident));
 	ck_assert_int_eq(ident[EI_CLASS], ELFCLASS64);
 	dump_job_destroy(job);
@@ -698,38 +594,6 @@ START_TEST(zero_pages_are_holes)
 }
 END_TEST
 
-/* Steps the job and reads what it writes, in one thread: no write may block. */
-static struct buf pump(struct dump_job *job, int from)
-{
-	struct buf got = { 0 };
-	char piece[65536];
-	bool active = true;
-
-	fcntl(from, F_SETFL, O_NONBLOCK);
-	while (active) {
-		ssize_t n;
-
-		active = dump_job_step(job);
-		while ((n = read(from, piece, sizeof(piece))) > 0)
-			buf_add(&got, piece, (size_t)n);
-		if (dump_job_wait_fd(job) >= 0) {
-			struct pollfd p = { .fd = dump_job_wait_fd(job), .events = POLLOUT };
-
-			ck_assert_int_eq(poll(&p, 1, 0), 1);
-		}
-	}
-	ck_assert_msg(!dump_job_error(job), "%s", dump_job_error(job) ? err_text(dump_job_error(job)) : "");
-	return got;
-}
-
-static void make_channel(int kind, int fds[2])
-{
-	if (kind == 0)
-		ck_assert_int_eq(pipe(fds), 0);
-	else
-		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-}
-
 START_TEST(streams_equal_files)
 {
 	struct guest *g = sparse_guest(true);
@@ -743,7 +607,7 @@ START_TEST(streams_equal_files)
 	dump_to(g, &opt, out);
 	make_channel(_i, fds);
 	ok(dump_sink_open_fd(fds[1], "fd:1", &s));
-	job = dump_job_create(plan_of(img, &opt), s);
+	job = job_of(plan_of(img, &opt), s);
 	stream = pump(job, fds[0]);
 	/* The descriptor is the caller's, and so are its flags. */
 	ck_assert_int_eq(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0);
@@ -772,10 +636,8 @@ START_TEST(descriptors_are_written_from_where_they_stand)
 
 	ck_assert_int_eq(write(fd, "before", 6), 6);
 	ok(dump_sink_open_fd(fd, "fd:7", &s));
-	job = dump_job_create(plan_of(img, &opt), s);
-	while (dump_job_step(job))
-		;
-	ck_assert_ptr_null(dump_job_error(job));
+	job = job_of(plan_of(img, &opt), s);
+	run_well(job);
 	dump_job_destroy(job);
 	b = read_file(out);
 	ck_assert_int_eq(memcmp(b.data, "before\177ELF", 10), 0);
@@ -798,11 +660,9 @@ START_TEST(an_existing_file_is_replaced_when_all_is_written)
 
 	write_file(out, OLD_TEXT);
 	job = job_to_path(img, &opt, out);
-	ck_assert(dump_job_step(job));
+	begin(job);
 	check_text(out, OLD_TEXT);
-	while (dump_job_step(job))
-		;
-	ck_assert_ptr_null(dump_job_error(job));
+	run_well(job);
 	dump_job_destroy(job);
 	ck_assert_int_eq(count_files(), 1);
 	check_readelf(out);
@@ -839,11 +699,7 @@ START_TEST(cancelling_leaves_nothing)
 	struct dump_job *job = job_to_path(img, &opt, out);
 	struct dump_progress progress;
 
-	ck_assert(dump_job_step(job));
-	dump_job_progress(job, &progress);
-	ck_assert_int_eq(progress.status, DUMP_ACTIVE);
-	ck_assert_uint_gt(progress.done_bytes, 0);
-	ck_assert_uint_lt(progress.done_bytes, progress.total_bytes);
+	begin(job);
 	dump_job_cancel(job);
 	ck_assert(!dump_job_step(job));
 	ck_assert_int_eq(err_code(dump_job_error(job)), ERR_CANCELLED);
@@ -866,10 +722,9 @@ START_TEST(a_guest_that_dies_ends_the_dump)
 
 	write_file(out, OLD_TEXT);
 	job = job_to_path(img, &opt, out);
-	ck_assert(dump_job_step(job));
-	fake_of(g)->fail_reads = true;
-	while (dump_job_step(job))
-		;
+	begin(job);
+	__atomic_store_n(&fake_of(g)->fail_reads, true, __ATOMIC_RELAXED);
+	run(job);
 	ck_assert_ptr_nonnull(dump_job_error(job));
 	ck_assert_int_eq(err_code(dump_job_error(job)), ERR_GONE);
 	ck_assert_ptr_nonnull(strstr(err_text(dump_job_error(job)), out));
@@ -887,11 +742,10 @@ static void dump_fails(struct dump_sink *s, int errnum, const char *name)
 	struct guest *g = sparse_guest(true);
 	struct guest_image *img = image_of(g);
 	struct dump_options opt = { 0 };
-	struct dump_job *job = dump_job_create(plan_of(img, &opt), s);
+	struct dump_job *job = job_of(plan_of(img, &opt), s);
 	struct dump_progress progress;
 
-	while (dump_job_step(job))
-		;
+	run(job);
 	ck_assert_ptr_nonnull(dump_job_error(job));
 	ck_assert_int_eq(err_errno(dump_job_error(job)), errnum);
 	ck_assert_ptr_nonnull(strstr(err_text(dump_job_error(job)), name));
@@ -1137,19 +991,17 @@ START_TEST(one_hidden_name)
 	snprintf(hidden, sizeof(hidden), "%s/.out.vmgdbserver", dir);
 	write_file(hidden, "of a dump that was killed");
 	job = job_to_path(img, &opt, out);
-	ck_assert(dump_job_step(job));
+	begin(job);
 	ck_assert_int_eq(stat(hidden, &st), 0);
 	ck_assert_int_eq(st.st_mode & 07777, 0600);
 	ck_assert_int_eq(count_files(), 1);
 	fails(dump_sink_open_path(out, 1, &s), ERR_BUSY, "another dump");
-	while (dump_job_step(job))
-		;
-	ck_assert_ptr_null(dump_job_error(job));
+	run_well(job);
 	dump_job_destroy(job);
 	ck_assert_int_eq(count_files(), 1);
 	check_readelf(out);
 	job = job_to_path(img, &opt, out);
-	ck_assert(dump_job_step(job));
+	begin(job);
 	ck_assert_int_eq(count_files(), 2);
 	dump_job_destroy(job);
 	ck_assert_int_eq(count_files(), 1);

@@ -768,7 +768,7 @@ END_TEST
 
 START_TEST(test_progress)
 {
-	struct dump_progress p = { DUMP_ACTIVE, 512u << 20, 1u << 30, 2 };
+	struct dump_progress p = { .done_bytes = 512u << 20, .total_bytes = 1u << 30, .seconds = 2 };
 	struct progress lines = { .mode = PROGRESS_LINES }, none = { 0 };
 	struct buf out = { 0 };
 
