@@ -133,6 +133,18 @@ static struct err *set_snapshot(struct options *o, const char *value)
 	return NULL;
 }
 
+static struct err *set_format(struct options *o, const char *value)
+{
+	return err_prefix(dump_format_by_name(value, &o->dump.format), "--format");
+}
+
+static struct err *set_flatten(struct options *o, const char *value)
+{
+	(void)value;
+	o->dump.flatten = true;
+	return NULL;
+}
+
 static struct err *set_begin(struct options *o, const char *value)
 {
 	o->has_begin = true;
@@ -218,6 +230,8 @@ static const struct option_desc table[] = {
 	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", set_quiet },
 	{ "paging", 'p', NULL, IN_DUMP, "a program header for each mapping of the page tables", set_paging },
 	{ "snapshot", 0, NULL, IN_DUMP, "let the guest go on while the dump is written", set_snapshot },
+	{ "format", 0, "NAME", IN_DUMP, "elf, or kdump-zlib, kdump-lzo, kdump-snappy, kdump-zstd", set_format },
+	{ "flatten", 0, NULL, IN_DUMP, "a kdump format for pipes, which makedumpfile -R puts in order", set_flatten },
 	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", set_begin },
 	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", set_length },
 	{ "on-panic", 0, NULL, IN_DUMP, "wait until the guest panics, and dump it then", set_on_panic },
@@ -443,8 +457,7 @@ void options_usage(struct buf *out)
 		      "vmgdbserver [OPTIONS] COMM TARGET            serve gdb\n"
 		      "vmgdbserver [OPTIONS] COMM -- PROGRAM ...    the same; starts the VMM, and holds its guest\n"
 		      "vmgdbserver [OPTIONS] --multi COMM           the same; gdb says what to attach to\n"
-		      "vmgdbserver dump [-q] [-p] [--snapshot] [--begin A --length N] TARGET OUT\n"
-		      "                                             write a vmcore\n"
+		      "vmgdbserver dump [OPTIONS] TARGET OUT        write a vmcore\n"
 		      "vmgdbserver console TARGET [-c COMMAND]...   monitor commands at a prompt\n"
 		      "vmgdbserver list                             KVM guests of this host\n\n"
 		      "TARGET: --attach PID | --core FILE | --qmp SOCKET\n"
