@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@ struct guardian {
 	pid_t self; /* the guardian's pid */
 	pid_t vmm;
 	bool event; /* has come, and was not taken */
+	int fd;     /* that came with the last reply; -1: none */
 };
 
 struct err *guardian_start(pid_t pid, struct guardian **ret)
@@ -45,7 +47,7 @@ struct err *guardian_start(pid_t pid, struct guardian **ret)
 		return err_sys(errno, "cannot start the guardian process");
 	}
 	g = xmalloc(sizeof(*g));
-	*g = (struct guardian){ .sock = pair[0], .self = child, .vmm = pid };
+	*g = (struct guardian){ .sock = pair[0], .self = child, .vmm = pid, .fd = -1 };
 	*ret = g;
 	return NULL;
 }
@@ -106,6 +108,24 @@ static struct err *guardian_gone(const struct guardian *g)
 	return err_new(ERR_GONE, "the guardian process of VMM %d has ended; the guest runs on by itself", g->vmm);
 }
 
+/* One message, and the descriptor that came with it. */
+static ssize_t take_message(struct guardian *g, struct buf *in)
+{
+	struct iovec data = { buf_extend(in, WARD_MAX_MESSAGE_BYTES), WARD_MAX_MESSAGE_BYTES };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr msg = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	ssize_t n = recvmsg(g->sock, &msg, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&g->fd, CMSG_DATA(c), sizeof(int));
+	return n;
+}
+
 static struct err *receive(struct guardian *g, struct buf *in)
 {
 	struct pollfd fd = { .fd = g->sock, .events = POLLIN };
@@ -121,7 +141,7 @@ static struct err *receive(struct guardian *g, struct buf *in)
 		return err_new(ERR_TIMEOUT, "the guardian process of VMM %d does not answer", g->vmm);
 	}
 	buf_reset(in);
-	n = recv(g->sock, buf_extend(in, WARD_MAX_MESSAGE_BYTES), WARD_MAX_MESSAGE_BYTES, 0);
+	n = take_message(g, in);
 	if (n < (ssize_t)sizeof(struct ward_reply))
 		return guardian_gone(g);
 	in->len = (size_t)n;
@@ -307,13 +327,17 @@ struct err *guardian_ioctls(struct guardian *g, struct guardian_ioctl *calls, si
 	return e;
 }
 
-struct err *guardian_fork(struct guardian *g, const struct vmm_range *ranges, size_t n, pid_t *ret)
+struct err *guardian_fork(struct guardian *g, const struct vmm_range *ranges, size_t n, bool uffd,
+			  struct vmm_forked *ret)
 {
+	struct ward_fork head = { uffd };
 	struct buf msg = { 0 };
 	int32_t pid;
 	struct err *e;
 
 	put_request(&msg, WARD_FORK, (uint32_t)n);
+	buf_add(&msg, &head, sizeof(head));
+	g->fd = -1;
 	buf_add(&msg, ranges, n * sizeof(*ranges));
 	if (msg.len > WARD_MAX_MESSAGE_BYTES)
 		e = err_new(ERR_UNSUPPORTED, "%zu pieces of memory are too many to be copied", n);
@@ -321,7 +345,7 @@ struct err *guardian_fork(struct guardian *g, const struct vmm_range *ranges, si
 		e = ask(g, &msg);
 	if (!e) {
 		memcpy(&pid, msg.data, sizeof(pid));
-		*ret = pid;
+		*ret = (struct vmm_forked){ pid, g->fd };
 	}
 	buf_deinit(&msg);
 	return e;

@@ -112,8 +112,10 @@ struct err *guardian_ioctls(struct guardian *g, struct guardian_ioctl *calls, si
 
 /*
  * A copy-on-write copy of a stopped VMM, which holds these ranges of its private memory
- * (vmm_fork.h): a process that lives until it gets SIGKILL, or the guardian ends.
+ * (vmm_fork.h): a process that lives until it gets SIGKILL, or the guardian ends. uffd: a
+ * userfaultfd of the VMM is wanted too; the caller closes it.
  */
-struct err *guardian_fork(struct guardian *g, const struct vmm_range *ranges, size_t n, pid_t *ret) MUST_CHECK;
+struct err *guardian_fork(struct guardian *g, const struct vmm_range *ranges, size_t n, bool uffd,
+			  struct vmm_forked *ret) MUST_CHECK;
 
 #endif

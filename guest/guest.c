@@ -519,6 +519,12 @@ struct err *guest_snapshot(struct guest *g, struct guest **ret)
 	return g->ops->snapshot(g, ret);
 }
 
+void guest_prepare_snapshot(struct guest *g)
+{
+	if (g->ops->prepare_snapshot)
+		g->ops->prepare_snapshot(g);
+}
+
 struct err *guest_write_regs(struct guest *g, unsigned vcpu, const struct regs *from, const bool *changed)
 {
 	struct err *e = check_vcpu(g, vcpu);

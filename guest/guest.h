@@ -115,6 +115,8 @@ struct guest_ops {
 	 * run control or writes. ERR_UNSUPPORTED: its RAM cannot be had so; the text says why.
 	 */
 	struct err *(*snapshot)(struct guest *g, struct guest **ret);
+	/* What of that can be done while the guest runs, so that its pause is shorter. NULL: nothing. */
+	void (*prepare_snapshot)(struct guest *g);
 
 	struct err *(*read_phys)(struct guest *g, const struct mem_block *b, uint64_t gpa, void *ret,
 				 size_t bytes, size_t *ret_bytes);
@@ -211,6 +213,8 @@ struct guest {
  * Both can be used side by side.
  */
 struct err *guest_snapshot(struct guest *g, struct guest **ret) MUST_CHECK;
+/* Before it is stopped for that. No need, but the pause may be shorter. */
+void guest_prepare_snapshot(struct guest *g);
 
 /* For backends: takes over priv. n_vcpus is set with guest_set_vcpus(). */
 struct guest *guest_create(const struct guest_ops *ops, const struct arch *arch, void *priv);

@@ -67,7 +67,7 @@ struct err *inject_ioctl(struct injector *in, int fd, unsigned long request, voi
  * fits into an int and is no other argument; 0: nowhere. ERR_UNSUPPORTED: no room for more.
  * The scratch shrinks to INJECT_NOTE_BYTES until inject_undo().
  */
-#define INJECT_NOTE_BYTES 64u
+#define INJECT_NOTE_BYTES 256u
 struct err *inject_defer(struct injector *in, long nr, const uint64_t args[6], uint64_t *ret_arg) MUST_CHECK;
 /* Makes all deferred calls, the last one first. */
 struct err *inject_undo(struct injector *in) MUST_CHECK;

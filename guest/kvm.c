@@ -387,6 +387,7 @@ static void kvm_close(struct guest *g)
 		close(k->pidfd);
 	free(k->vcpu_fds);
 	free(k->slots);
+	free(k->lone_files);
 	free(k);
 }
 
@@ -512,6 +513,7 @@ static const struct guest_ops kvm_ops = {
 	.stop = kvm_stop,
 	.resume = kvm_resume,
 	.snapshot = kvm_snapshot,
+	.prepare_snapshot = kvm_prepare_snapshot,
 	.read_phys = kvm_read_phys,
 	.read_beside = kvm_read_beside,
 	.check_held = kvm_check_held,

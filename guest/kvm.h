@@ -13,6 +13,10 @@
 #include "guest/kvm_slots.h"
 #include "guest/vmm_mem.h"
 
+struct kvm_file {
+	uint64_t dev, inode; /* as in struct proc_map */
+};
+
 /* What the files of the kvm backend share: priv of its guests. */
 struct kvm {
 	pid_t pid;
@@ -31,6 +35,8 @@ struct kvm {
 	size_t n_slots;
 	struct kvm_generation generation; /* of slots */
 	struct vmm_mem *mem;              /* while stopped */
+	struct kvm_file *lone_files;      /* of shared memory, that nobody else was seen to have mapped */
+	size_t n_lone_files;
 	struct kvm_control control;
 };
 

@@ -4,7 +4,11 @@
 
 #include "guest/guest.h"
 
-/* guest_ops.snapshot of the kvm backend: private memory is that of a copy of the VMM (vmm_fork.h). */
+/*
+ * guest_ops.snapshot and prepare_snapshot of the kvm backend: private memory is that of a
+ * copy of the VMM (vmm_fork.h), shared memory is put aside as it is written (shadow.h).
+ */
 struct err *kvm_snapshot(struct guest *g, struct guest **ret) MUST_CHECK;
+void kvm_prepare_snapshot(struct guest *g);
 
 #endif

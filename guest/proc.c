@@ -265,3 +265,28 @@ struct err *proc_fds(pid_t pid, struct proc_fd **ret, size_t *ret_n)
 	*ret_n = list.n;
 	return NULL;
 }
+
+void proc_set_oom_score(pid_t pid, int score)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	/* Where that is refused it stays as it is. */
+	dprintf(fd, "%d", score);
+	close(fd);
+}
+
+int proc_oom_score(pid_t pid)
+{
+	struct buf text = { 0 };
+	struct err *e = proc_read(&text, "/proc/%d/oom_score_adj", pid);
+	int score = e ? 0 : atoi(buf_str(&text));
+
+	err_destroy(e);
+	buf_deinit(&text);
+	return score;
+}

@@ -44,6 +44,13 @@ struct err *proc_pids(pid_t **ret, size_t *ret_n) MUST_CHECK;
  */
 bool proc_thread_is_kernel(pid_t pid, pid_t tid);
 
+/*
+ * From -1000 (the last to be killed when memory runs out) to 1000 (the first). To lower
+ * one's own below what root gave it needs CAP_SYS_RESOURCE.
+ */
+void proc_set_oom_score(pid_t pid, int score);
+int proc_oom_score(pid_t pid); /* 0 where it cannot be known */
+
 /* State letter of /proc/PID/stat; 0 when there is no such process. */
 char proc_state(pid_t pid);
 

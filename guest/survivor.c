@@ -6,6 +6,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "guest/proc.h"
+
 /* Nothing of the parent's may stay open here: its clients would wait for an end that does not come. */
 static void close_inherited(const int *keep, size_t n)
 {
@@ -19,18 +21,6 @@ static void close_inherited(const int *keep, size_t n)
 		from = keep[i] + 1;
 	}
 	close_range((unsigned)from, ~0u, 0);
-}
-
-static void be_unkillable(void)
-{
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		ssize_t n = write(fd, "-1000", 5);
-
-		(void)n; /* without CAP_SYS_RESOURCE it stays as it is */
-		close(fd);
-	}
 }
 
 static void ignore_signals(void)
@@ -47,5 +37,5 @@ void survivor_begin(const char *name, const int *keep, size_t n)
 	prctl(PR_SET_NAME, name);
 	close_inherited(keep, n);
 	ignore_signals();
-	be_unkillable();
+	proc_set_oom_score(getpid(), -1000);
 }

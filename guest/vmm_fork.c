@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "guest/proc.h"
 #include "guest/step.h"
+#include "guest/vmm_uffd.h"
 
 #define COPY_NAME "vmgdb-snapshot"
 /* No process has this number: PID_MAX_LIMIT is 4 Mi. */
@@ -36,6 +37,11 @@ _Static_assert(sizeof(COPY_NAME) <= INJECT_NOTE_BYTES, "the name fits");
 struct helper {
 	struct tracee thread;
 	struct injector in;
+};
+
+/* What it is to make. */
+struct order {
+	bool copy, uffd;
 };
 
 static struct err *take_trap(struct tracees *ts, struct tracee *t)
@@ -97,21 +103,6 @@ static struct err *set_name(struct injector *in)
 	return e ? e : call(in, "name a copy", SYS_prctl, args);
 }
 
-static void be_killed_first(pid_t pid)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		ssize_t n = write(fd, "1000", 4);
-
-		(void)n; /* it is the VMM's own chance then */
-		close(fd);
-	}
-}
-
 static struct err *make_copy(struct helper *h, pid_t *ret)
 {
 	struct tracee copy = { .vcpu_fd = -1 };
@@ -129,13 +120,21 @@ static struct err *make_copy(struct helper *h, pid_t *ret)
 		end_process(copy.tid);
 	if (e)
 		return e;
-	be_killed_first(copy.tid);
+	/* Else it would be the VMM, whose memory it keeps in use. */
+	proc_set_oom_score(copy.tid, 1000);
 	*ret = copy.tid;
 	return NULL;
 }
 
+static struct err *make_uffd(struct helper *h, int *ret)
+{
+	struct err *e = vmm_uffd(&h->in, ret);
+
+	return e ? e : close_all(&h->in);
+}
+
 /* Of the stopped helper. Its own end at our death comes first: the copy inherits that. */
-static struct err *use_helper(struct helper *h, pid_t *ret_copy)
+static struct err *use_helper(struct helper *h, const struct order *o, struct vmm_forked *ret)
 {
 	struct err *e = take_trap(h->in.ts, &h->thread);
 
@@ -145,7 +144,9 @@ static struct err *use_helper(struct helper *h, pid_t *ret_copy)
 		e = close_all(&h->in);
 	if (!e)
 		e = set_name(&h->in);
-	return e ? e : make_copy(h, ret_copy);
+	if (!e && o->uffd)
+		e = make_uffd(h, &ret->uffd);
+	return e || !o->copy ? e : make_copy(h, &ret->copy);
 }
 
 /* ---- in the VMM's thread ---- */
@@ -183,13 +184,13 @@ static struct err *end_helper(struct injector *in, const struct helper *h)
 	return e;
 }
 
-static struct err *fork_once(struct injector *in, pid_t *ret)
+/* What was made is *ret's on failure too. */
+static struct err *fork_once(struct injector *in, const struct order *o, struct vmm_forked *ret)
 {
 	const uint64_t status[6] = { 0 }, wait[6] = { NOBODY, 0, __WALL };
 	struct host_frame exit;
 	struct helper h;
 	uint64_t pid_hva;
-	pid_t copy = 0;
 	struct err *e = inject_place_call(in, SYS_exit_group, status, &exit), *end;
 
 	if (!e)
@@ -198,12 +199,10 @@ static struct err *fork_once(struct injector *in, pid_t *ret)
 		e = start_helper(in, &exit, pid_hva ? pid_hva : in->scratch, &h);
 	if (e)
 		return e;
-	e = use_helper(&h, &copy);
+	e = use_helper(&h, o, ret);
 	end = end_helper(in, &h);
-	if (!e) {
-		*ret = copy;
+	if (!e)
 		return end;
-	}
 	err_destroy(end);
 	return e;
 }
@@ -273,39 +272,44 @@ static struct err *share_missing(struct injector *in, pid_t copy, const struct v
  * Flags of mappings stand in smaps alone, which takes as long to read as the copy to be
  * made; what a first copy lacks tells them as well, and it is cheap as it lacks them.
  */
-static struct err *fork_all(struct injector *in, const struct vmm_range *ranges, size_t n, pid_t *ret)
+static struct err *fork_all(struct injector *in, const struct vmm_range *ranges, size_t n, bool uffd,
+			    struct vmm_forked *ret)
 {
-	pid_t copy;
 	size_t missing = 0;
-	struct err *e = fork_once(in, &copy);
+	struct err *e = fork_once(in, &(struct order){ n > 0, uffd }, ret);
 
-	if (e)
+	if (!e && n)
+		e = share_missing(in, ret->copy, ranges, n, &missing);
+	if (e || !missing)
 		return e;
-	e = share_missing(in, copy, ranges, n, &missing);
-	if (e || missing)
-		end_process(copy);
-	if (!e && missing)
-		e = fork_once(in, &copy);
-	if (!e)
-		*ret = copy;
-	return e;
+	end_process(ret->copy);
+	ret->copy = 0;
+	return fork_once(in, &(struct order){ .copy = true }, ret);
+}
+
+static void drop(const struct vmm_forked *f)
+{
+	if (f->copy)
+		end_process(f->copy);
+	if (f->uffd >= 0)
+		close(f->uffd);
 }
 
 struct err *vmm_fork(struct tracees *ts, const struct host_gadgets *g, const struct vmm_range *ranges, size_t n,
-		     pid_t *ret_pid, bool *ret_stuck)
+		     bool uffd, struct vmm_forked *ret, bool *ret_stuck)
 {
+	struct vmm_forked forked = { .uffd = -1 };
 	struct injector in;
-	pid_t copy = 0;
 	struct err *e = inject_begin(ts, g, -1, &in), *undo;
 
 	if (e)
 		return e;
-	e = fork_all(&in, ranges, n, &copy);
+	e = fork_all(&in, ranges, n, uffd, &forked);
 	undo = inject_undo(&in);
 	e = inject_end_after(&in, e ? e : undo, ret_stuck);
-	if (e && copy)
-		end_process(copy);
-	if (!e)
-		*ret_pid = copy;
+	if (e)
+		drop(&forked);
+	else
+		*ret = forked;
 	return e;
 }

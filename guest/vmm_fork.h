@@ -24,12 +24,16 @@ struct vmm_range {
 	uint64_t hva, bytes;
 };
 
+struct vmm_forked {
+	pid_t copy; /* 0: no range was asked for. SIGKILL ends it; whoever waits for all tracees reaps it */
+	int uffd;   /* of the VMM's memory, or -1: userfaultfd(2), which has no features yet */
+};
+
 /*
- * *ret_pid: it is traced and stopped; SIGKILL ends it, and whoever waits for all
- * tracees reaps it. ERR_UNSUPPORTED: the VMM may not have it; the text says why.
- * ret_stuck as for inject_end_after().
+ * uffd: one is wanted, of which the VMM has no descriptor. ERR_UNSUPPORTED: the VMM
+ * may not have it; the text says why. ret_stuck as for inject_end_after().
  */
 struct err *vmm_fork(struct tracees *ts, const struct host_gadgets *g, const struct vmm_range *ranges, size_t n,
-		     pid_t *ret_pid, bool *ret_stuck) MUST_CHECK;
+		     bool uffd, struct vmm_forked *ret, bool *ret_stuck) MUST_CHECK;
 
 #endif

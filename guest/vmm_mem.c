@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "guest/proc.h"
 
 #define MAX_RUNS 512u
 /* Entries of /proc/PID/pagemap read at once. */
@@ -131,12 +130,15 @@ bool vmm_mem_is_device(const struct vmm_mem *m, uint64_t hva)
 	       !starts_with(map->path, "/dev/hugepages/") && !starts_with(map->path, "/dev/zero");
 }
 
-bool vmm_mem_is_shared(const struct vmm_mem *m, uint64_t hva, uint64_t bytes)
+const struct proc_map *vmm_mem_map_at(const struct vmm_mem *m, uint64_t hva)
 {
-	for (size_t i = 0; i < m->n_maps; i++)
-		if (m->maps[i].shared && m->maps[i].start < hva + bytes && m->maps[i].end > hva)
-			return true;
-	return false;
+	return proc_map_at(m->maps, m->n_maps, hva);
+}
+
+const struct proc_map *vmm_mem_maps(const struct vmm_mem *m, size_t *ret_n)
+{
+	*ret_n = m->n_maps;
+	return m->maps;
 }
 
 static int open_mapped_file(struct vmm_mem *m, const struct proc_map *map)
@@ -152,13 +154,15 @@ static int open_mapped_file(struct vmm_mem *m, const struct proc_map *map)
 	return m->file_fd;
 }
 
-bool vmm_mem_is_hugetlb(struct vmm_mem *m, uint64_t hva)
+uint64_t vmm_mem_hugetlb_bytes(struct vmm_mem *m, uint64_t hva)
 {
 	const struct proc_map *map = proc_map_at(m->maps, m->n_maps, hva);
 	struct statfs fs;
 	int fd = map && map->inode ? open_mapped_file(m, map) : -1;
 
-	return fd >= 0 && !fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
+	if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != HUGETLBFS_MAGIC)
+		return 0;
+	return (uint64_t)fs.f_bsize;
 }
 
 static struct err *transfer_error(const struct vmm_mem *m, const char *what, uint64_t hva, int errnum)

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "guest/proc.h"
 
 /* The memory of a VMM process, as it is mapped while its threads are stopped. Addresses are hva. */
 struct vmm_mem;
@@ -20,10 +21,11 @@ void vmm_mem_close(struct vmm_mem *m); /* takes NULL */
 bool vmm_mem_covers(const struct vmm_mem *m, uint64_t hva, uint64_t bytes);
 /* A device's registers or memory: reading it may do something, and it is no RAM. */
 bool vmm_mem_is_device(const struct vmm_mem *m, uint64_t hva);
-/* Is any of it a mapping whose writes go to others too? */
-bool vmm_mem_is_shared(const struct vmm_mem *m, uint64_t hva, uint64_t bytes);
-/* Is the mapping at hva one of huge pages that were set aside for it (hugetlbfs)? */
-bool vmm_mem_is_hugetlb(struct vmm_mem *m, uint64_t hva);
+/* The mapping that holds hva, or NULL; and all of them. Borrowed. */
+const struct proc_map *vmm_mem_map_at(const struct vmm_mem *m, uint64_t hva);
+const struct proc_map *vmm_mem_maps(const struct vmm_mem *m, size_t *ret_n);
+/* The length of its pages where the mapping at hva is one of hugetlbfs; else 0. */
+uint64_t vmm_mem_hugetlb_bytes(struct vmm_mem *m, uint64_t hva);
 
 /* *ret_bytes: how many could be read; an error when it is none. ERR_GONE: the process has exited. */
 struct err *vmm_mem_read(struct vmm_mem *m, uint64_t hva, void *ret, size_t bytes, size_t *ret_bytes) MUST_CHECK;

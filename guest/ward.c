@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -40,6 +41,7 @@ struct ward {
 	struct armed *armed;   /* NULL: nothing was since it was free */
 	struct watch *watch;   /* NULL: nobody asked for it since it was free */
 	struct err *run_error; /* ended the run that was; for the next stop to tell */
+	int reply_fd;          /* goes with the next answer; -1: none */
 };
 
 /* ---- stopping and letting go ---- */
@@ -216,18 +218,24 @@ static void *take_array(const char **at, size_t n, size_t bytes)
 
 static struct err *do_fork(struct ward *w, const char *body, uint32_t n, struct buf *out)
 {
-	struct vmm_range *ranges = take_array(&body, n, sizeof(*ranges));
-	int32_t pid = 0;
+	struct ward_fork head;
+	struct vmm_range *ranges;
+	struct vmm_forked forked;
 	struct err *e = need_stopped(w);
 
+	memcpy(&head, body, sizeof(head));
+	body += sizeof(head);
+	ranges = take_array(&body, n, sizeof(*ranges));
 	if (!e)
 		e = need_gadgets(w);
 	if (!e)
-		e = vmm_fork(&w->ts, &w->gadgets, ranges, n, &pid, &w->ends);
-	if (!e)
-		buf_add(out, &pid, sizeof(pid));
+		e = vmm_fork(&w->ts, &w->gadgets, ranges, n, head.uffd, &forked, &w->ends);
 	free(ranges);
-	return e;
+	if (e)
+		return e;
+	buf_add(out, &(int32_t){ forked.copy }, sizeof(int32_t));
+	w->reply_fd = forked.uffd;
+	return NULL;
 }
 
 /* ---- running armed ---- */
@@ -367,8 +375,28 @@ static struct err *dispatch(struct ward *w, const struct ward_request *r, char *
 	return err_new(ERR_INVALID, "unknown request to the guardian");
 }
 
+static bool send_reply(const struct ward *w, const struct buf *out)
+{
+	struct iovec data = { out->data, out->len };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct msghdr msg = { .msg_iov = &data, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (w->reply_fd >= 0) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		c = CMSG_FIRSTHDR(&msg);
+		*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(c), &w->reply_fd, sizeof(int));
+	}
+	return sendmsg(w->sock, &msg, MSG_NOSIGNAL) == (ssize_t)out->len;
+}
+
 /* Answers with the header, and the body or the error's text. */
-static bool answer(const struct ward *w, struct err *e, struct buf *body)
+static bool answer(struct ward *w, struct err *e, struct buf *body)
 {
 	struct ward_reply reply = { .kind = e ? WARD_FAILED : WARD_DONE };
 	struct buf out = { 0 };
@@ -383,7 +411,10 @@ static bool answer(const struct ward *w, struct err *e, struct buf *body)
 		buf_add(&out, err_text(e), strlen(err_text(e)) + 1);
 	else
 		buf_add(&out, body->data, body->len);
-	ok = send(w->sock, out.data, out.len, MSG_NOSIGNAL) == (ssize_t)out.len;
+	ok = send_reply(w, &out);
+	if (w->reply_fd >= 0)
+		close(w->reply_fd);
+	w->reply_fd = -1;
 	step_point("guardian", "reply");
 	buf_deinit(&out);
 	buf_deinit(body);
@@ -442,7 +473,7 @@ static int watch_children(void)
 
 void ward_main(int sock, pid_t pid)
 {
-	struct ward w = { .sock = sock, .pid = pid, .ts = { .mem_fd = -1 } };
+	struct ward w = { .sock = sock, .pid = pid, .ts = { .mem_fd = -1 }, .reply_fd = -1 };
 	int sigchld;
 
 	survivor_begin("vmgdb-guardian", &sock, 1);

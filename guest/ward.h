@@ -21,7 +21,7 @@ enum ward_op {
 	WARD_RUN,    /* n: vCPUs of the process. struct ward_run, its vCPUs, patches */
 	WARD_WATCH,  /* n: 1 to hold the guest when it is to run */
 	WARD_SEEN,   /* Reply: watched_put() */
-	WARD_FORK,   /* n ranges, each a struct vmm_range. Reply: the pid, an int32_t */
+	WARD_FORK,   /* n ranges: a struct ward_fork, each a struct vmm_range. Reply: the pid, an int32_t, or 0; a descriptor */
 };
 
 struct ward_request {
@@ -52,6 +52,10 @@ struct ward_run {
 	uint32_t n_vcpus, n_patches;
 	uint32_t arm_new;
 	struct kvm_guest_debug new_debug;
+};
+
+struct ward_fork {
+	uint32_t uffd;
 };
 
 struct ward_stopped {

@@ -20,8 +20,11 @@ static struct err *go_on(struct hold *hold, struct guest *snapshot, struct pictu
 struct err *picture_take(struct hold *hold, bool snapshot, struct picture *ret)
 {
 	struct guest *taken;
-	struct err *e = hold_take(hold);
+	struct err *e;
 
+	if (snapshot)
+		guest_prepare_snapshot(hold->guest);
+	e = hold_take(hold);
 	if (e)
 		return e;
 	e = snapshot ? guest_snapshot(hold->guest, &taken) : NULL;

@@ -91,9 +91,10 @@ def wait_for(condition, seconds=10, what='condition'):
 class TestVmm:
     """tests/vmm, whose guests hold the values of pattern.py."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, through=()):
+        """through: the words of a program that executes it."""
         self.options = options
-        self.proc = subprocess.Popen([TESTVMM, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.proc = subprocess.Popen([*through, TESTVMM, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pid = self.proc.pid
         self._rest = b''
         line = self._line(60)
@@ -494,9 +495,9 @@ class Case(unittest.TestCase):
     def env(self):
         return dict(os.environ, **{TAG: self.tag, 'HOME': self.dir, 'XDG_STATE_HOME': self.dir, 'LC_ALL': 'C'})
 
-    def vmm(self, *options):
+    def vmm(self, *options, **kw):
         require_kvm()
-        vmm = TestVmm(*options)
+        vmm = TestVmm(*options, **kw)
         self.addCleanup(vmm.close)
         return vmm
 

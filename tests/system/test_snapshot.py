@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dumps with --snapshot: one instant of a guest that goes on, and a VMM that is left as it was."""
 
+import ctypes
+import mmap
 import os
 import random
 import re
@@ -14,6 +16,10 @@ import test_death
 
 PAGE = pattern.PAGE
 COPY_NAME = 'vmgdb-snapshot'
+
+
+# Without the capability that userfaultfd(2) asks for.
+UNPRIVILEGED = ('setpriv', '--bounding-set=-sys_ptrace', '--inh-caps=-sys_ptrace')
 
 
 def copies():
@@ -42,6 +48,34 @@ def copies_of(vmm):
     return found
 
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class IoVec(ctypes.Structure):
+    _fields_ = [('base', ctypes.c_void_p), ('size', ctypes.c_size_t)]
+
+
+def punch_hole(fd, offset, size):
+    # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+    if LIBC.fallocate(fd, 3, ctypes.c_long(offset), ctypes.c_long(size)):
+        raise OSError(ctypes.get_errno(), 'fallocate')
+
+
+def poke(pid, hva, data):
+    """Writes as a thread of the process would: it waits where that must."""
+    text = ctypes.create_string_buffer(data, len(data))
+    own, theirs = IoVec(ctypes.addressof(text), len(data)), IoVec(hva, len(data))
+    if LIBC.process_vm_writev(pid, ctypes.byref(own), 1, ctypes.byref(theirs), 1, 0) != len(data):
+        raise OSError(ctypes.get_errno(), 'process_vm_writev')
+
+
+def peek(pid, hva, size):
+    text = ctypes.create_string_buffer(size)
+    own, theirs = IoVec(ctypes.addressof(text), size), IoVec(hva, size)
+    if LIBC.process_vm_readv(pid, ctypes.byref(own), 1, ctypes.byref(theirs), 1, 0) != size:
+        raise OSError(ctypes.get_errno(), 'process_vm_readv')
+
+
 def flags(pid):
     """What madvise(2) has set of each mapping that has no name: address -> flags."""
     found, at = {}, None
@@ -64,9 +98,9 @@ class SnapshotCase(harness.Case):
         self.assertNotIn('stays paused', result.err)
         return int(re.search(r'the guest was paused for (\d+) ms$', result.err, re.M).group(1))
 
-    def stamping(self, *options):
+    def stamping(self, *options, **kw):
         """A VMM whose guest has rewritten its pages more than once."""
-        vmm = self.vmm('--stamp', *options)
+        vmm = self.vmm('--stamp', *options, **kw)
         harness.wait_for(lambda: min(vmm.peek_counters()) > 2, 30, 'the guest has filled its memory')
         return vmm
 
@@ -100,19 +134,14 @@ class SnapshotCase(harness.Case):
 
     def check_goes_on_meanwhile(self, vmm):
         """The dump waits for us to read it; the guest does not."""
-        proc = self.popen('dump', '-q', '--snapshot', '--attach', vmm.pid, '-', stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE)
-        head = proc.stdout.read(PAGE)
-        harness.wait_for(lambda: not harness.traced(vmm), 10, 'the VMM is let go')
+        proc = self.begun(vmm)
         before = vmm.peek_counters()
         harness.wait_for(lambda: all(b > a + 2 for a, b in zip(before, vmm.peek_counters())), 30,
                          'the guest rewrites its memory')
         self.assertIsNone(proc.poll())
-        with open(self.path('core'), 'wb') as f:
-            f.write(head + proc.stdout.read())
-        self.assertEqual(proc.wait(harness.patience(60)), 0)
-        for seen, then in zip(self.check_instants(self.path('core')), before):
-            self.assertLessEqual(seen, then)
+        with self.rest_of(proc) as core:
+            for cpu, then in enumerate(before):
+                self.assertLessEqual(self.check_instant(core, cpu, core.prstatus()[cpu]), then)
 
     def check_instants_in_a_row(self, vmm, n):
         seen = []
@@ -133,6 +162,37 @@ class SnapshotCase(harness.Case):
         self.assertEqual({at: f for at, f in after.items() if at in before},
                          {at: f for at, f in before.items() if at in after})
 
+    def check_same_as_full(self, vmm):
+        """Of a guest that does not run both are the same file."""
+        self.dump(vmm, self.path('full'))
+        self.check_ok(self.snapshot(vmm, self.path('core')))
+        with open(self.path('full'), 'rb') as a, open(self.path('core'), 'rb') as b:
+            self.assertEqual(a.read(), b.read())
+        self.assertEqual(os.stat(self.path('full')).st_blocks, os.stat(self.path('core')).st_blocks)
+
+    def check_same_as_qemu(self, qemu):
+        qemu.stop()
+        qemu.dump(self.path('theirs'))
+        self.check_ok(self.snapshot(qemu, self.path('ours')))
+        with elfcore.Core(self.path('theirs')) as theirs, elfcore.Core(self.path('ours')) as ours:
+            for load in theirs.loads:
+                self.assertTrue(ours.read_phys(load.paddr, load.memsz) == theirs.read_phys(load.paddr, load.memsz), load)
+
+    def begun(self, vmm):
+        """A dump that has the snapshot and waits for its reader."""
+        proc = self.popen('dump', '-q', '--snapshot', '--attach', vmm.pid, '-', stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.head = proc.stdout.read(PAGE)
+        harness.wait_for(lambda: not harness.traced(vmm), 10, 'the VMM is let go')
+        return proc
+
+    def rest_of(self, proc):
+        """The core that it writes."""
+        with open(self.path('rest'), 'wb') as f:
+            f.write(self.head + proc.stdout.read())
+        self.assertEqual(proc.wait(harness.patience(60)), 0)
+        return elfcore.Core(self.path('rest'))
+
 
 class TestPrivate(SnapshotCase):
     def test_one_instant(self):
@@ -148,13 +208,7 @@ class TestPrivate(SnapshotCase):
         self.check_left_alone(self.stamping('--threads', '12', '--low'), 20)
 
     def test_same_as_a_full_pause(self):
-        """Of a guest that does not run both are the same file."""
-        vmm = self.vmm('--paused')
-        self.dump(vmm, self.path('full'))
-        self.check_ok(self.snapshot(vmm, self.path('core')))
-        with open(self.path('full'), 'rb') as a, open(self.path('core'), 'rb') as b:
-            self.assertEqual(a.read(), b.read())
-        self.assertEqual(os.stat(self.path('full')).st_blocks, os.stat(self.path('core')).st_blocks)
+        self.check_same_as_full(self.vmm('--paused'))
 
     def test_jailed_vmm(self):
         """Every thread has a filter that ends the process for clone and madvise."""
@@ -166,14 +220,7 @@ class TestPrivate(SnapshotCase):
         qemu = self.qemu('-smp', '2')
         self.assertTrue(any('dc' in f for f in flags(qemu.pid).values()))
         self.check_left_alone(qemu, 5, steady=False)
-        qemu.stop()
-        qemu.dump(self.path('theirs'))
-        with elfcore.Core(self.path('theirs')) as theirs:
-            self.check_ok(self.snapshot(qemu, self.path('ours')))
-            with elfcore.Core(self.path('ours')) as ours:
-                for load in theirs.loads:
-                    self.assertTrue(ours.read_phys(load.paddr, load.memsz) == theirs.read_phys(load.paddr, load.memsz),
-                                    load)
+        self.check_same_as_qemu(qemu)
 
     def test_reaper(self):
         """Orphans would be its children: it stays paused, and the dump says so."""
@@ -188,6 +235,94 @@ class TestPrivate(SnapshotCase):
                                      'the guest stays paused while the dump is written' % pid)
         self.assertRegex(result.err, r'the guest was paused for \d+ ms')
         vmm.counts_on()
+
+
+class TestShared(SnapshotCase):
+    """RAM that is a memfd: a copy would share it, so it is put aside page by page."""
+
+    def test_one_instant(self):
+        self.check_instants_in_a_row(self.stamping('--shared'), 5)
+
+    def test_without_privileges(self):
+        """The VMM may not have a userfaultfd(2) by itself; who attaches may open the device."""
+        vmm = self.stamping('--shared', through=UNPRIVILEGED)
+        self.check_instants_in_a_row(vmm, 3)
+        self.check_left_alone(vmm, 2)
+
+    def test_jailed_vmm(self):
+        self.check_left_alone(self.vmm('--seccomp', '--shared'), 2)
+
+    def test_goes_on_meanwhile(self):
+        self.check_goes_on_meanwhile(self.stamping('--shared'))
+
+    def test_left_alone(self):
+        self.check_left_alone(self.stamping('--shared', '--threads', '12', '--low'), 20)
+
+    def test_same_as_a_full_pause(self):
+        self.check_same_as_full(self.vmm('--paused', '--shared'))
+
+    def test_untouched_memory(self):
+        """What was never touched at the instant is zeros, even where the guest has touched it since."""
+        vmm = self.vmm('--shared', '--touch', '0', '--low')
+        proc = self.begun(vmm)
+        ram = vmm.slots()[0]['hva']
+        for gpa in range(pattern.GPA_STAMP, pattern.RAM_BYTES, PAGE):
+            poke(vmm.pid, ram + gpa, b'later')
+        core = self.rest_of(proc)
+        self.assertEqual(core.read_phys(pattern.GPA_STAMP, pattern.RAM_BYTES - pattern.GPA_STAMP),
+                         bytes(pattern.RAM_BYTES - pattern.GPA_STAMP))
+
+    def test_qemu(self):
+        """Its ROMs are private, and its RAM shared."""
+        qemu = self.qemu('-smp', '2', '-object', 'memory-backend-memfd,id=ram,size=64M', '-machine', 'pc,memory-backend=ram',
+                         megabytes=64)
+        self.check_left_alone(qemu, 5, steady=False)
+        self.check_same_as_qemu(qemu)
+
+    def check_given_back(self, use):
+        """What the VMM has cut out of its RAM since, as a balloon does, is not known any more: no dump of it."""
+        vmm = self.vmm('--shared', '--low')
+        proc = self.begun(vmm)
+        ram = vmm.slots()[0]['hva']
+        with open('/proc/%d/maps' % vmm.pid) as f:
+            names, = [line.split()[0] for line in f if line.startswith('%x-' % ram)]
+        with open('/proc/%d/map_files/%s' % (vmm.pid, names), 'r+b') as f:
+            punch_hole(f.fileno(), pattern.GPA_STAMP + 0x1000000, 16 * PAGE)
+        use(vmm.pid, ram + pattern.GPA_STAMP + 0x1000000)
+        _, err = proc.communicate(timeout=harness.patience(20))
+        self.assertEqual(proc.returncode, 1)
+        self.assertRegex(err.decode(), 'the snapshot is lost at 0x[0-9a-f]+ of the VMM, process %d' % vmm.pid)
+        vmm.counts_on()
+
+    def test_given_back(self):
+        self.check_given_back(lambda pid, hva: None)
+
+    def test_given_back_and_written(self):
+        self.check_given_back(lambda pid, hva: [poke(pid, hva + n * PAGE, b'later') for n in range(16)])
+
+    def test_given_back_and_read(self):
+        self.check_given_back(lambda pid, hva: [peek(pid, hva + n * PAGE, 8) for n in range(16)])
+
+    def test_written_by_another_process(self):
+        vmm = self.vmm('--shared')
+        with open('/proc/%d/maps' % vmm.pid) as f:
+            names = [line.split()[0] for line in f if 'guest-ram' in line]
+        with open('/proc/%d/map_files/%s' % (vmm.pid, names[0]), 'r+b') as f, mmap.mmap(f.fileno(), PAGE):
+            result = self.check_ok(self.snapshot(vmm, self.path('core')))
+        self.assertRegex(result.err, r"cannot take a snapshot: process %d writes the guest's memory as well \(/memfd:guest-"
+                                     r'ram \(deleted\)\); the guest stays paused while the dump is written' % os.getpid())
+        vmm.counts_on()
+
+    def test_two_at_once(self):
+        """The kernel protects memory for one of them: the other waits with the guest paused."""
+        vmm = self.stamping('--shared')
+        proc = self.begun(vmm)
+        result = self.check_ok(self.snapshot(vmm, self.path('core')))
+        self.assertRegex(result.err, 'cannot be protected by userfaultfd: .*; the guest stays paused')
+        self.check_instants(self.path('core'))
+        with self.rest_of(proc) as core:
+            for cpu, regs in enumerate(core.prstatus()):
+                self.check_instant(core, cpu, regs)
 
 
 class TestOptions(SnapshotCase):
@@ -230,13 +365,6 @@ class Failures:
         look.check_same(self)
         self.assertEqual(flags(vmm.pid), before)
         vmm.counts_on()
-
-    def begun(self, vmm):
-        """A dump that has the snapshot and waits for its reader."""
-        proc = self.popen('dump', '-q', '--snapshot', '--attach', vmm.pid, '-', stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        proc.stdout.read(PAGE)
-        return proc
 
     def test_cancelled(self):
         vmm = self.stamping(*self.OPTIONS)
@@ -312,6 +440,35 @@ class TestPrivateFailures(Failures, FailureCase):
         harness.wait_for(lambda: not copies(), 5, 'the end of the copy')
 
 
+class TestSharedFailures(Failures, FailureCase):
+    """While the dump waits for its reader most of the guest's pages are protected, and it runs into them."""
+
+    OPTIONS = ('--shared',)
+
+    def check_outcome_of_kill(self, victims, status, err):
+        """The guardian has no part in it any more."""
+
+    def test_vmm_dies(self):
+        vmm = self.stamping('--shared')
+        proc = self.begun(vmm)
+        vmm.proc.kill()
+        vmm.proc.wait()
+        _, err = proc.communicate(timeout=harness.patience(60))
+        self.assertEqual(proc.returncode, 1)
+        self.assertRegex(err.decode(), 'process %d,? has exited|the snapshot is lost' % vmm.pid)
+
+    def test_hangs(self):
+        """A front end that is stopped holds whoever writes; killed it lets them go."""
+        vmm = self.stamping('--shared')
+        look, before = harness.Look(vmm.pid), flags(vmm.pid)
+        proc = self.begun(vmm)
+        os.kill(proc.pid, signal.SIGSTOP)
+        harness.wait_for(lambda: len({tuple(vmm.peek_counters()) for _ in range(50)}) == 1, 20, 'the guest waits')
+        proc.kill()
+        proc.communicate()
+        self.check_nothing_left(vmm, look, before)
+
+
 class StepCase(test_death.StepCase, SnapshotCase):
     """SIGKILL behind each thing that is done to the VMM for a snapshot."""
 
@@ -361,3 +518,23 @@ class TestPrivateSteps(StepCase):
         qemu = self.qemu('-smp', '1', megabytes=16)
         self.check_each(qemu, 'guardian', 100, self.chosen, lambda: self.assertTrue(qemu.running()))
         qemu.counts_on()
+
+
+class TestSharedSteps(StepCase):
+    def test_guardian_dies(self):
+        vmm = self.vmm('--tolerate-eintr', '--low', '--shared')
+        look = harness.Look(vmm.pid)
+        self.check_each(vmm, 'guardian', 45, self.chosen, vmm.counts_on)
+        look.check_same(self)
+
+    def test_guardian_dies_without_privileges(self):
+        vmm = self.vmm('--tolerate-eintr', '--low', '--shared', '--cpus', '1', through=UNPRIVILEGED)
+        look = harness.Look(vmm.pid)
+        self.check_each(vmm, 'guardian', 60, self.chosen, vmm.counts_on)
+        look.check_same(self)
+
+    def test_front_end_dies(self):
+        vmm = self.vmm('--low', '--shared')
+        look = harness.Look(vmm.pid)
+        self.check_each(vmm, 'front', 8, enumerate, lambda: vmm.counts_on(seconds=test_death.GOES_ON))
+        look.check_same(self)
