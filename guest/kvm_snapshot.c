@@ -174,6 +174,7 @@ static const struct guest_ops snapshot_ops = {
 	.name = "snapshot",
 	.close = snapshot_close,
 	.read_phys = snapshot_read_phys,
+	.read_beside = snapshot_read_phys, /* nothing of it changes but by the shadow's thread, which it allows for */
 	.next_data = snapshot_next_data,
 	.read_regs = snapshot_read_regs,
 };
