@@ -98,6 +98,8 @@ struct dump_sink;
  * Checks that need_bytes are free (ERR_SYSTEM ENOSPC with both numbers).
  */
 struct err *dump_sink_open_path(const char *path, uint64_t need_bytes, struct dump_sink **ret) MUST_CHECK;
+/* The same check of a file that is open. */
+struct err *dump_sink_need(const struct dump_sink *s, uint64_t need_bytes) MUST_CHECK;
 /*
  * A descriptor; borrowed, never closed or truncated. Written in sequence without a seek,
  * from where it stands.

@@ -78,7 +78,7 @@ static struct err *check_sink(const struct dump_job *job)
 	if (opt->format == DUMP_ELF || opt->flatten || dump_sink_seeks(job->sink))
 		return NULL;
 	return err_new(ERR_UNSUPPORTED, "%s is written out of order, and %s takes bytes in order only; write it "
-		       "flattened (makedumpfile -R reads that), or to a file", dump_format_name(opt->format),
+		       "with --flatten (makedumpfile -R reads that), or to a file", dump_format_name(opt->format),
 		       dump_sink_name(job->sink));
 }
 

@@ -137,12 +137,12 @@ static struct err *create_file(struct dump_sink *s)
 	return err_sys(errno, "cannot create %s", s->name);
 }
 
-static struct err *check_space(const struct dump_sink *s, uint64_t need_bytes)
+struct err *dump_sink_need(const struct dump_sink *s, uint64_t need_bytes)
 {
 	struct statvfs fs;
 	uint64_t free_bytes;
 
-	if (fstatvfs(s->fd, &fs) < 0 || !fs.f_blocks)
+	if (s->kind != SINK_FILE || fstatvfs(s->fd, &fs) < 0 || !fs.f_blocks)
 		return NULL;
 	if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, &free_bytes) ||
 	    free_bytes >= need_bytes)
@@ -170,7 +170,7 @@ static struct err *open_file(const char *path, const char *target, uint64_t need
 	else
 		e = create_file(s);
 	if (!e)
-		e = check_space(s, need_bytes);
+		e = dump_sink_need(s, need_bytes);
 	free(dir);
 	if (e)
 		dump_sink_destroy(s);

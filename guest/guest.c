@@ -482,6 +482,31 @@ struct err *guest_next_data(struct guest *g, uint64_t gpa, uint64_t end, uint64_
 	return NULL;
 }
 
+static struct err *add_touched(struct guest *g, const struct mem_block *b, uint64_t *total)
+{
+	for (uint64_t at = b->gpa, bytes = 1; bytes && at - b->gpa < b->bytes; at += bytes) {
+		struct err *e = g->ops->next_data(g, b, at, &at, &bytes);
+
+		if (e)
+			return e;
+		*total += bytes;
+	}
+	return NULL;
+}
+
+uint64_t guest_touched_bytes(struct guest *g)
+{
+	uint64_t total = 0;
+	struct err *e = NULL;
+
+	for (size_t i = 0; g->ops->next_data && !e && i < g->n_blocks; i++)
+		e = add_touched(g, &g->blocks[i], &total);
+	if (e)
+		total = 0;
+	err_destroy(e);
+	return total;
+}
+
 static struct err *check_vcpu(const struct guest *g, unsigned vcpu)
 {
 	struct err *e = need_stopped(g);

@@ -262,6 +262,12 @@ const struct mem_block *guest_block_at(const struct guest *g, uint64_t gpa);
 struct err *guest_next_data(struct guest *g, uint64_t gpa, uint64_t end, uint64_t *ret_gpa,
 			    uint64_t *ret_bytes) MUST_CHECK;
 
+/*
+ * How many bytes of memory may hold anything but zeros, of a guest that may run: as far as is
+ * known of it since it was last looked at. 0: nothing is known.
+ */
+uint64_t guest_touched_bytes(struct guest *g);
+
 /* Borrowed until the guest runs or its registers are written. */
 struct err *guest_regs(struct guest *g, unsigned vcpu, const struct regs **ret) MUST_CHECK;
 struct err *guest_write_reg(struct guest *g, unsigned vcpu, unsigned reg, const void *bytes) MUST_CHECK;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "guest/os.h"
 
+const char *const page_class_names[N_PAGE_CLASSES] = { "zero", "cache", "private", "user", "free" };
+
 #define HAS(g, what) ((g)->os && (g)->os->ops->what)
 
 static struct err *unknown(const char *what)

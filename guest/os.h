@@ -20,6 +20,8 @@ struct os;
 #define PAGES_FREE 16u   /* free */
 #define N_PAGE_CLASSES 5u /* class i is bit 1 << i */
 #define PAGES_ALL 31u
+/* "zero", "cache", "private", "user", "free" */
+extern const char *const page_class_names[N_PAGE_CLASSES];
 
 /* Page frames by class: each frame is in at most one class. */
 struct page_classes {

@@ -15,9 +15,12 @@
 #include "server/comm.h"
 #include "server/console.h"
 #include "server/dump_command.h"
+#include "server/dumpjob.h"
 #include "server/list.h"
 #include "server/loop.h"
 #include "server/options.h"
+#include "server/progress.h"
+#include "server/result.h"
 #include "server/serve.h"
 
 /* The exit status; takes over e. */
@@ -196,18 +199,70 @@ static int serve(struct options *o, struct inherited *inherited)
 	return status;
 }
 
+/* Takes over e. */
+static struct err *print_result(const struct options *o, const struct dump_outcome *outcome, struct err *e)
+{
+	struct dump_result result = { .out = o->out, .options = &o->dump, .error = e,
+				      .progress = outcome->started ? &outcome->progress : NULL,
+				      .pause_seconds = outcome->pause_seconds };
+	struct buf text = { 0 };
+	struct err *failed;
+
+	result_format(&result, &text);
+	failed = print(buf_str(&text));
+	buf_deinit(&text);
+	if (!e)
+		return failed;
+	err_destroy(failed);
+	return e;
+}
+
+static struct err *estimate(const struct options *o, struct guest *g)
+{
+	struct dump_estimate estimate;
+	struct buf text = { 0 };
+	struct hold hold;
+	struct err *e;
+
+	hold_init(&hold, g);
+	e = dumpjob_estimate(&hold, &o->dump, o->snapshot, &estimate);
+	if (e)
+		return e;
+	if (o->json)
+		result_format_estimate(&estimate, &o->dump, &text);
+	else
+		progress_format_estimate(&estimate, &text);
+	e = print(buf_str(&text));
+	buf_deinit(&text);
+	return e;
+}
+
+static struct err *write_dump(const struct options *o, struct guest *g, struct inherited *inherited,
+			      struct dump_outcome *ret)
+{
+	struct dump_command cmd = { .guest = g, .inherited = inherited, .options = o->dump, .out = o->out,
+				    .quiet = o->quiet, .on_panic = o->on_panic, .snapshot = o->snapshot };
+	struct err *e;
+
+	cmd.loop = loop_create();
+	e = dump_command_run(&cmd, ret);
+	loop_destroy(cmd.loop);
+	return e;
+}
+
 static int dump(struct options *o, struct inherited *inherited)
 {
-	struct dump_command cmd = { .inherited = inherited, .options = o->dump, .out = o->out, .quiet = o->quiet,
-				    .on_panic = o->on_panic, .snapshot = o->snapshot };
-	struct err *e = open_target(o, &cmd.guest);
+	struct dump_outcome outcome = { 0 };
+	struct guest *g = NULL;
+	struct err *e = open_target(o, &g);
 
-	if (e)
-		return report(e);
-	cmd.loop = loop_create();
-	e = dump_command_run(&cmd);
-	loop_destroy(cmd.loop);
-	guest_destroy(cmd.guest);
+	if (!e && o->estimate)
+		e = estimate(o, g);
+	else if (!e)
+		e = write_dump(o, g, inherited, &outcome);
+	guest_destroy(g);
+	if (o->json && !o->estimate)
+		e = print_result(o, &outcome, e);
 	return report(e);
 }
 

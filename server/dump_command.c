@@ -16,6 +16,7 @@ struct run {
 	struct panic_watch *watch;
 	struct job *job;
 	struct progress progress;
+	struct dump_outcome *outcome;
 	struct err *error;
 };
 
@@ -41,6 +42,7 @@ static void on_end(void *arg, const struct dump_progress *p, struct err *e)
 
 	r->job = NULL;
 	r->error = e;
+	r->outcome->progress = *p;
 	progress_end(&r->progress, &text);
 	if (!e && !r->cmd.quiet) {
 		buf_addf(&text, "%s: ", strcmp(r->cmd.out, "-") ? r->cmd.out : "standard output");
@@ -62,9 +64,11 @@ static struct err *start_job(struct run *r)
 	struct err *e = dumpjob_prepare(&r->hold, r->cmd.inherited, &r->cmd.options, r->cmd.out, r->cmd.snapshot,
 					&work);
 
-	if (!e)
-		r->job = job_start(r->cmd.loop, work, &watcher);
-	return e;
+	if (e)
+		return e;
+	r->job = job_start(r->cmd.loop, work, &watcher);
+	r->outcome->started = true;
+	return NULL;
 }
 
 /* The guest stays stopped from its panic to the dump, which holds it too. */
@@ -114,18 +118,20 @@ static void on_signal(void *arg, int signo)
 	}
 }
 
-struct err *dump_command_run(const struct dump_command *cmd)
+struct err *dump_command_run(const struct dump_command *cmd, struct dump_outcome *ret)
 {
-	struct run r = { .cmd = *cmd };
+	struct run r = { .cmd = *cmd, .outcome = ret };
 	struct err *e = loop_add_signals(cmd->loop, on_signal, &r);
 
+	*ret = (struct dump_outcome){ 0 };
 	if (!cmd->quiet && isatty(STDERR_FILENO))
 		r.progress.mode = PROGRESS_TERMINAL;
 	hold_init(&r.hold, cmd->guest);
 	if (!e)
 		e = cmd->on_panic ? start_watch(&r) : start_job(&r);
-	if (e)
-		return e;
-	loop_run(cmd->loop);
-	return r.error;
+	if (!e)
+		loop_run(cmd->loop);
+	if (r.hold.was_running)
+		ret->pause_seconds = (double)r.hold.paused_ms / 1000;
+	return e ? e : r.error;
 }

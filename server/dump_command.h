@@ -18,10 +18,17 @@ struct dump_command {
 	bool snapshot;   /* let the guest go on meanwhile, and say how long it stood still */
 };
 
+/* How it went, whether it failed or not. */
+struct dump_outcome {
+	bool started;         /* and progress is the last of it */
+	struct dump_progress progress;
+	double pause_seconds; /* how long a guest that ran stood still for it */
+};
+
 /*
  * `vmgdbserver dump`: progress, where it is a terminal, and a summary go to
  * standard error. ERR_CANCELLED after SIGINT or SIGTERM.
  */
-struct err *dump_command_run(const struct dump_command *cmd) MUST_CHECK;
+struct err *dump_command_run(const struct dump_command *cmd, struct dump_outcome *ret) MUST_CHECK;
 
 #endif

@@ -57,20 +57,28 @@ static struct err *finish(void *priv)
 
 static const struct job_ops ops = { step, wait, cancel, progress, finish };
 
-static struct err *prepare_job(struct guest_image *image, const struct inherited *inherited,
-			       const struct dump_options *opt, const char *out, struct dump_job **ret)
+/* Takes over sink. */
+static struct err *prepare_job(struct guest_image *image, const struct dump_options *opt, struct dump_sink *sink,
+			       struct dump_job **ret)
 {
 	struct dump_plan *plan = NULL;
-	struct dump_sink *sink = NULL;
 	struct err *e = dump_plan_create(image, opt, &plan);
 
 	if (!e)
-		e = output_open(out, inherited, dump_plan_data_bytes(plan), &sink);
-	if (e) {
-		dump_plan_destroy(plan);
-		return e;
-	}
-	return dump_job_create(plan, sink, ret);
+		e = dump_sink_need(sink, dump_plan_data_bytes(plan));
+	if (!e)
+		return dump_job_create(plan, sink, ret);
+	dump_plan_destroy(plan);
+	dump_sink_destroy(sink);
+	return e;
+}
+
+/* What the output needs, as far as a guest tells that runs; all of it is in the file. */
+static uint64_t foresee(struct guest *g, const struct dump_options *opt)
+{
+	bool whole = opt->format == DUMP_ELF && !opt->wrap && !opt->leave_out && !opt->has_range;
+
+	return whole ? guest_touched_bytes(g) : 0;
 }
 
 /* Where it is not known what the pages are for, the dump is a full one. */
@@ -85,24 +93,45 @@ static struct err *leave_out(struct guest_image *image, unsigned classes)
 	return NULL;
 }
 
-struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited, const struct dump_options *opt,
-			    const char *out, bool snapshot, struct job_work *ret)
+/* An error leaves the guest as it was. */
+static struct err *take_image(struct hold *hold, const struct dump_options *opt, bool snapshot,
+			      struct picture *ret_picture, struct guest_image **ret)
 {
-	struct guest_image *image = NULL;
-	struct dump_job *job = NULL;
 	struct picture picture;
-	struct dumpjob *d;
-	struct err *e = output_check(out, inherited);
+	struct guest_image *image = NULL;
+	struct err *e = picture_take(hold, snapshot, &picture);
 
-	if (!e)
-		e = picture_take(hold, snapshot, &picture);
 	if (e)
 		return e;
 	e = guest_image_create(picture.guest, &image);
 	if (!e)
 		e = leave_out(image, opt->leave_out);
+	if (e) {
+		guest_image_destroy(image);
+		return picture_end(&picture, e);
+	}
+	*ret_picture = picture;
+	*ret = image;
+	return NULL;
+}
+
+struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited, const struct dump_options *opt,
+			    const char *out, bool snapshot, struct job_work *ret)
+{
+	struct guest_image *image;
+	struct dump_sink *sink = NULL;
+	struct dump_job *job = NULL;
+	struct picture picture;
+	struct dumpjob *d;
+	struct err *e = output_open(out, inherited, foresee(hold->guest, opt), &sink);
+
 	if (!e)
-		e = prepare_job(image, inherited, opt, out, &job);
+		e = take_image(hold, opt, snapshot, &picture, &image);
+	if (e) {
+		dump_sink_destroy(sink);
+		return e;
+	}
+	e = prepare_job(image, opt, sink, &job);
 	if (e) {
 		guest_image_destroy(image);
 		return picture_end(&picture, e);
@@ -111,4 +140,18 @@ struct err *dumpjob_prepare(struct hold *hold, const struct inherited *inherited
 	*d = (struct dumpjob){ picture, image, job };
 	*ret = (struct job_work){ &ops, d };
 	return NULL;
+}
+
+struct err *dumpjob_estimate(struct hold *hold, const struct dump_options *opt, bool snapshot,
+			     struct dump_estimate *ret)
+{
+	struct guest_image *image;
+	struct picture picture;
+	struct err *e = take_image(hold, opt, snapshot, &picture, &image);
+
+	if (e)
+		return e;
+	e = dump_estimate(image, opt, ret);
+	guest_image_destroy(image);
+	return picture_end(&picture, e);
 }

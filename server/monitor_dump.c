@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "server/dumpjob.h"
 #include "server/monitor_call.h"
+#include "server/options.h"
 #include "server/savejob.h"
 
 /* ---- jobs ---- */
@@ -104,34 +105,88 @@ static void start(struct monitor_call *call, struct monitor_job *job, struct job
 
 /* ---- dump-guest-memory ---- */
 
+/* options has what the words say that are those of `vmgdbserver dump`, too. */
 struct dump_words {
 	bool background;
-	struct dump_options opt;
+	struct options options;
 	char *file;
 };
 
+static struct err *take_format(struct dump_words *w, enum dump_format format)
+{
+	w->options.dump.format = format;
+	return NULL;
+}
+
+/* Letters are those of QEMU's command. */
 static struct err *take_flag(struct dump_words *w, char letter)
 {
 	switch (letter) {
 	case 'p':
-		w->opt.paging = true;
+		w->options.dump.paging = true;
 		return NULL;
 	case 'd':
 		w->background = true;
 		return NULL;
 	case 'z':
+		return take_format(w, DUMP_KDUMP_ZLIB);
 	case 'l':
+		return take_format(w, DUMP_KDUMP_LZO);
 	case 's':
+		return take_format(w, DUMP_KDUMP_SNAPPY);
+	case 'R': /* raw, and not flattened: so it is without --flatten */
+		return NULL;
 	case 'w':
-	case 'R':
-		return err_new(ERR_UNSUPPORTED, "-%c: this format is not supported; without it an ELF vmcore "
-			       "is written", letter);
+		return err_new(ERR_UNSUPPORTED, "-w: Windows dumps are not supported; without it an ELF vmcore is "
+						"written");
 	default:
-		return err_new(ERR_INVALID, "unknown option -%c; there are -p and -d", letter);
+		return err_new(ERR_INVALID, "unknown option -%c; there are -p, -d, -z, -l, -s and -R", letter);
 	}
 }
 
-/* "-p -d", "-pd"; a lone "-" is none. */
+static const struct option_desc *find_option(const struct cursor *name)
+{
+	size_t n;
+	const struct option_desc *table = options_table(&n);
+
+	for (size_t i = 0; i < n; i++)
+		if (table[i].modes & OPTION_IN_MONITOR && cursor_equals(name, table[i].name))
+			return &table[i];
+	return NULL;
+}
+
+/* "format=kdump-zlib", or "format" and another word of c; the dashes are gone. */
+static struct err *take_long(struct cursor *c, struct cursor *word, struct dump_words *w)
+{
+	struct cursor name = cursor_take_until(word, "=");
+	bool joined = cursor_take_char(word, '=');
+	const struct option_desc *option = find_option(&name);
+	struct err *e = NULL;
+	char *text = cursor_dup(&name), *value = NULL;
+
+	if (!option)
+		e = err_new(ERR_INVALID, "unknown option --%s", text);
+	else if (joined != (option->value != NULL) && !(option->value && cursor_take_word(c, word)))
+		e = err_new(ERR_INVALID, "--%s %s", text, option->value ? "needs a value" : "takes no value");
+	if (!e) {
+		value = cursor_dup(word);
+		e = option->set(&w->options, value);
+	}
+	free(text);
+	free(value);
+	return e;
+}
+
+static struct err *take_letters(struct cursor *word, struct dump_words *w)
+{
+	struct err *e = NULL;
+
+	for (; !cursor_at_end(word) && !e; word->at++)
+		e = take_flag(w, *word->at);
+	return e;
+}
+
+/* "-p -d", "-pd", "--snapshot"; a lone "-" is none. */
 static struct err *take_flags(struct cursor *c, struct dump_words *w)
 {
 	struct err *e = NULL;
@@ -141,34 +196,27 @@ static struct err *take_flags(struct cursor *c, struct dump_words *w)
 
 		if (!cursor_take_word(&at, &word) || !cursor_take_char(&word, '-') || cursor_at_end(&word))
 			return e;
-		for (; !cursor_at_end(&word) && !e; word.at++)
-			e = take_flag(w, *word.at);
+		e = cursor_take_char(&word, '-') ? take_long(&at, &word, w) : take_letters(&word, w);
 		if (e)
 			return e;
 		*c = at;
 	}
 }
 
-static struct err *take_range(struct monitor_call *call, struct dump_words *w)
+static struct err *take_range(struct monitor_call *call, struct options *o)
 {
-	bool has_begin, has_length = false;
-	uint64_t begin = 0, length = 0;
 	struct err *e = NULL;
 
 	cursor_skip_space(&call->args);
-	has_begin = !cursor_at_end(&call->args);
-	if (has_begin)
-		e = call_take_number(call, &begin);
+	o->has_begin = !cursor_at_end(&call->args);
+	if (o->has_begin)
+		e = call_take_number(call, &o->begin);
 	cursor_skip_space(&call->args);
-	if (!e && has_begin && !cursor_at_end(&call->args)) {
-		has_length = true;
-		e = call_take_number(call, &length);
+	if (!e && o->has_begin && !cursor_at_end(&call->args)) {
+		o->has_length = true;
+		e = call_take_number(call, &o->length);
 	}
-	if (!e)
-		e = call_end(call);
-	if (!e)
-		e = dump_options_check(has_begin, begin, has_length, length, &w->opt);
-	return e;
+	return e ? e : call_end(call);
 }
 
 static struct err *check_file(const char *file)
@@ -185,7 +233,8 @@ static struct err *start_dump(struct monitor_call *call, const struct dump_words
 	struct err *e = check_file(w->file);
 
 	if (!e)
-		e = dumpjob_prepare(m->config.hold, m->config.inherited, &w->opt, w->file, false, &work);
+		e = dumpjob_prepare(m->config.hold, m->config.inherited, &w->options.dump, w->file,
+				    w->options.snapshot, &work);
 	if (e)
 		return e;
 	start(call, w->background ? &m->background : &m->foreground, work, true, w->file);
@@ -204,7 +253,9 @@ struct err *monitor_dump_guest_memory(struct monitor_call *call)
 	if (!e)
 		e = call_take_file(call, &w.file);
 	if (!e)
-		e = take_range(call, &w);
+		e = take_range(call, &w.options);
+	if (!e)
+		e = options_check_dump(&w.options, w.file);
 	if (!e)
 		e = start_dump(call, &w);
 	free(w.file);
@@ -232,7 +283,10 @@ static void add_dump(const char *name, const struct dump_progress *p, struct buf
 	buf_addf(out, "Status: %s\n", states[p->status]);
 	buf_addf(out, "Finished: %.2f %%\n", 100 * part);
 	buf_addf(out, "Bytes: %" PRIu64 " of %" PRIu64 "\n", p->done_bytes, p->total_bytes);
+	buf_addf(out, "Written: %" PRIu64 "\n", p->written_bytes);
 	buf_addf(out, "Output: %s\n", name);
+	if (*p->sha256)
+		buf_addf(out, "SHA-256: %s\n", p->sha256);
 }
 
 struct err *monitor_info_dump(struct monitor_call *call)

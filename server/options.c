@@ -8,11 +8,13 @@
 
 #include "base/alloc.h"
 #include "base/cursor.h"
+#include "guest/os.h"
 
 #define IN_SERVE (1u << MODE_SERVE)
 #define IN_DUMP (1u << MODE_DUMP)
 #define IN_CONSOLE (1u << MODE_CONSOLE)
 #define IN_LIST (1u << MODE_LIST)
+#define IN_DUMPS (IN_DUMP | OPTION_IN_MONITOR)
 #define WITH_TARGET (IN_SERVE | IN_DUMP | IN_CONSOLE)
 #define EVERYWHERE (WITH_TARGET | IN_LIST)
 
@@ -164,8 +166,6 @@ static struct err *set_on_panic(struct options *o, const char *value)
 	return NULL;
 }
 
-static const char *const page_classes[N_PAGE_CLASSES] = { "zero", "cache", "private", "user", "free" };
-
 static struct err *set_exclude(struct options *o, const char *value)
 {
 	struct cursor c = cursor_of_string(value);
@@ -174,7 +174,7 @@ static struct err *set_exclude(struct options *o, const char *value)
 		struct cursor word = cursor_take_until(&c, ",");
 		unsigned i = 0;
 
-		while (i < N_PAGE_CLASSES && !cursor_equals(&word, page_classes[i]))
+		while (i < N_PAGE_CLASSES && !cursor_equals(&word, page_class_names[i]))
 			i++;
 		if (i == N_PAGE_CLASSES)
 			return err_new(ERR_USAGE, "--exclude: '%s' is no list of zero, cache, private, user and free",
@@ -194,6 +194,58 @@ static struct err *set_dump_level(struct options *o, const char *value)
 	if (level > PAGES_ALL)
 		return err_new(ERR_USAGE, "--dump-level: %s is not from 0 to 31", value);
 	o->dump.leave_out |= (unsigned)level;
+	return NULL;
+}
+
+static struct err *set_sha256(struct options *o, const char *value)
+{
+	(void)value;
+	o->dump.sha256 = true;
+	return NULL;
+}
+
+static struct err *set_estimate(struct options *o, const char *value)
+{
+	(void)value;
+	o->estimate = true;
+	return NULL;
+}
+
+static struct err *set_json(struct options *o, const char *value)
+{
+	(void)value;
+	o->json = true;
+	return NULL;
+}
+
+/* "100M": letters are powers of 1024. */
+static struct err *set_bandwidth(struct options *o, const char *value)
+{
+	static const char units[] = "KMGT";
+	struct cursor c = cursor_of_string(value);
+	uint64_t rate;
+	bool ok = cursor_take_number(&c, &rate);
+
+	for (unsigned i = 0; ok && units[i]; i++)
+		if (cursor_take_char(&c, units[i]))
+			ok = !__builtin_mul_overflow(rate, 1ull << 10 * (i + 1), &rate) && cursor_at_end(&c);
+	if (!ok || !cursor_at_end(&c) || !rate)
+		return err_new(ERR_USAGE, "--bandwidth: '%s' is no number of bytes a second, as in 500K, 100M or 2G",
+			       value);
+	o->dump.bandwidth = rate;
+	return NULL;
+}
+
+static struct err *set_timeout(struct options *o, const char *value)
+{
+	uint64_t seconds = 0;
+	struct err *e = number("timeout", value, &seconds);
+
+	if (e)
+		return e;
+	if (!seconds || seconds > INT_MAX)
+		return err_new(ERR_USAGE, "--timeout: %s is no number of seconds from 1 to %d", value, INT_MAX);
+	o->dump.timeout = (double)seconds;
 	return NULL;
 }
 
@@ -228,15 +280,20 @@ static const struct option_desc table[] = {
 	{ "wait", 0, NULL, IN_SERVE, "with --attach: hold the guest when it is to run next, for gdb", set_wait },
 	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", set_allow_remote },
 	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", set_quiet },
-	{ "paging", 'p', NULL, IN_DUMP, "a program header for each mapping of the page tables", set_paging },
-	{ "snapshot", 0, NULL, IN_DUMP, "let the guest go on while the dump is written", set_snapshot },
-	{ "format", 0, "NAME", IN_DUMP, "elf, or kdump-zlib, kdump-lzo, kdump-snappy, kdump-zstd", set_format },
-	{ "flatten", 0, NULL, IN_DUMP, "a kdump format for pipes, which makedumpfile -R puts in order", set_flatten },
+	{ "paging", 'p', NULL, IN_DUMPS, "a program header for each mapping of the page tables", set_paging },
+	{ "snapshot", 0, NULL, IN_DUMPS, "let the guest go on while the dump is written", set_snapshot },
+	{ "format", 0, "NAME", IN_DUMPS, "elf, or kdump-zlib, kdump-lzo, kdump-snappy, kdump-zstd", set_format },
+	{ "flatten", 0, NULL, IN_DUMPS, "a kdump format for pipes, which makedumpfile -R puts in order", set_flatten },
+	{ "exclude", 0, "LIST", IN_DUMPS, "leave these pages out: zero,cache,private,user,free", set_exclude },
+	{ "dump-level", 'd', "LEVEL", IN_DUMPS, "the same by number, the sum of 1, 2, 4, 8, 16", set_dump_level },
 	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", set_begin },
 	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", set_length },
+	{ "bandwidth", 0, "RATE", IN_DUMPS, "write at most so many bytes a second: 100M", set_bandwidth },
+	{ "timeout", 0, "SECONDS", IN_DUMPS, "give the dump up when it takes longer", set_timeout },
 	{ "on-panic", 0, NULL, IN_DUMP, "wait until the guest panics, and dump it then", set_on_panic },
-	{ "exclude", 0, "LIST", IN_DUMP, "leave these pages out: zero,cache,private,user,free", set_exclude },
-	{ "dump-level", 'd', "LEVEL", IN_DUMP, "the same by number, the sum of 1, 2, 4, 8, 16", set_dump_level },
+	{ "estimate", 0, NULL, IN_DUMP, "print how large the file would be, and write nothing", set_estimate },
+	{ "json", 0, NULL, IN_DUMP, "print the result as JSON on standard output", set_json },
+	{ "sha256", 0, NULL, IN_DUMPS, "with the SHA-256 of what was written", set_sha256 },
 	{ "command", 'c', "COMMAND", IN_CONSOLE, "run this and exit; may be given again", set_command },
 	{ "debug", 0, NULL, EVERYWHERE, "log packets and decisions on stderr", set_debug },
 	{ "help", 'h', NULL, EVERYWHERE, "print this and exit", set_help },
@@ -288,14 +345,14 @@ static struct err *take_words(struct options *o, char **words, int n)
 {
 	int want = o->mode == MODE_SERVE || o->mode == MODE_DUMP;
 
-	if (n < want)
+	if (n < want && !o->estimate)
 		return err_new(ERR_USAGE, o->mode == MODE_DUMP ? "dump: no OUT is given: a path, fd:N or -" :
 								 "no COMM is given: :PORT, HOST:PORT, unix:PATH or -");
 	if (n > want)
 		return err_new(ERR_USAGE, "'%s' is one word too many", words[want]);
 	if (o->mode == MODE_SERVE)
 		o->comm = words[0];
-	if (o->mode == MODE_DUMP)
+	if (o->mode == MODE_DUMP && n)
 		o->out = words[0];
 	return NULL;
 }
@@ -328,6 +385,17 @@ static struct err *take_program(struct options *o, char **words, int n)
 	return NULL;
 }
 
+struct err *options_check_dump(struct options *o, const char *out)
+{
+	if (out)
+		o->dump.wrap = dump_wrap_of_name(out);
+	if (o->estimate && o->on_panic)
+		return err_new(ERR_USAGE, "--estimate looks at the guest as it is now; it cannot wait for --on-panic");
+	if (o->json && out && (!strcmp(out, "-") || !strcmp(out, "fd:1")))
+		return err_new(ERR_USAGE, "--json needs standard output, where the dump is to go: name a file or fd:N");
+	return dump_options_check(o->has_begin, o->begin, o->has_length, o->length, &o->dump);
+}
+
 /* n_behind: how many of the words stand behind "--", or -1. */
 static struct err *finish(struct options *o, char **words, int n_words, int n_behind, uint64_t seen)
 {
@@ -351,7 +419,7 @@ static struct err *finish(struct options *o, char **words, int n_words, int n_be
 	if (!e && o->mode != MODE_LIST)
 		e = check_target(o);
 	if (!e && o->mode == MODE_DUMP)
-		e = dump_options_check(o->has_begin, o->begin, o->has_length, o->length, &o->dump);
+		e = options_check_dump(o, o->out);
 	return e;
 }
 

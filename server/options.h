@@ -38,6 +38,8 @@ struct options {
 	bool debug;
 	bool quiet;
 	bool on_panic;         /* MODE_DUMP: wait for a panic of the guest */
+	bool estimate;         /* MODE_DUMP: what it would be, and no more; out may be NULL */
+	bool json;             /* MODE_DUMP: the result on standard output */
 	bool snapshot;         /* MODE_DUMP */
 	bool has_begin, has_length;
 	uint64_t begin, length;
@@ -59,6 +61,9 @@ bool options_have_target(const struct options *o);
 /* What --help prints. */
 void options_usage(struct buf *out);
 
+/* A bit of option_desc.modes beyond those of enum mode: dump-guest-memory of the monitor takes it, too. */
+#define OPTION_IN_MONITOR (1u << 31)
+
 /* One option, for the usage text and the manual. */
 struct option_desc {
 	const char *name;  /* without "--" */
@@ -70,5 +75,11 @@ struct option_desc {
 };
 
 const struct option_desc *options_table(size_t *ret_n);
+
+/*
+ * What is known once all words were taken: checks those of a dump against each other, and sets
+ * o->dump. out: as o->out, whose suffix says what is around the file; or NULL. ERR_USAGE.
+ */
+struct err *options_check_dump(struct options *o, const char *out) MUST_CHECK;
 
 #endif

@@ -32,14 +32,6 @@ static struct err *parse(const char *text, const struct inherited *inherited, co
 	return NULL;
 }
 
-struct err *output_check(const char *text, const struct inherited *inherited)
-{
-	const char *path;
-	int fd;
-
-	return parse(text, inherited, &path, &fd);
-}
-
 struct err *output_open(const char *text, const struct inherited *inherited, uint64_t need_bytes,
 			struct dump_sink **ret)
 {

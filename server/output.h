@@ -12,7 +12,4 @@
  */
 struct err *output_open(const char *text, const struct inherited *inherited, uint64_t need_bytes,
 			struct dump_sink **ret) MUST_CHECK;
-/* The part that can be checked before there is anything to write. */
-struct err *output_check(const char *text, const struct inherited *inherited) MUST_CHECK;
-
 #endif

@@ -38,6 +38,20 @@ void progress_format_total(const struct dump_progress *p, struct buf *out)
 	buf_addf(out, "%" PRIu64 " bytes in %.1f s (", p->done_bytes, p->seconds);
 	add_size(out, rate(p));
 	buf_adds(out, "/s)");
+	if (!p->written_bytes || p->written_bytes >= p->done_bytes)
+		return;
+	buf_adds(out, ", ");
+	add_size(out, (double)p->written_bytes);
+	buf_adds(out, " written");
+}
+
+void progress_format_estimate(const struct dump_estimate *e, struct buf *out)
+{
+	buf_adds(out, "about ");
+	add_size(out, (double)e->data_bytes);
+	buf_adds(out, " to write of a file of ");
+	add_size(out, (double)e->file_bytes);
+	buf_addf(out, ", in about %.0f s and what the disk takes\n", e->seconds);
 }
 
 void progress_update(struct progress *pr, const struct dump_progress *p, struct buf *out)

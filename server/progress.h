@@ -28,7 +28,10 @@ void progress_end(struct progress *pr, struct buf *out);
 
 /* "1.2 GiB of 4.0 GiB (30%), 812.0 MiB/s, 4 s left", without a newline. */
 void progress_format(const struct dump_progress *p, struct buf *out);
-/* "536870912 bytes in 0.8 s (640.0 MiB/s)" */
+/* "536870912 bytes in 0.8 s (640.0 MiB/s), 102.3 MiB written" */
 void progress_format_total(const struct dump_progress *p, struct buf *out);
+
+/* "about 1.2 GiB to write of a file of 4.0 GiB, in about 3 s", with a newline. */
+void progress_format_estimate(const struct dump_estimate *e, struct buf *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -252,11 +253,20 @@ static void on_monitor(void *arg, struct rsp_session *session, const char *comma
 	monitor_run(s->client.target->monitor, &client, command);
 }
 
+/* A client is told while its guest runs: at any other time it listens to answers alone. */
 static void on_dump_ended(void *arg, const char *line, bool failed)
 {
+	struct server *s = arg;
+	struct client *c = &s->client;
+
 	(void)failed;
 	log_warn("%s", line);
-	quit_if_done(arg);
+	if (c->session && rsp_session_running(c->session)) {
+		rsp_session_console(c->session, line, strlen(line));
+		rsp_session_console(c->session, "\n", 1);
+		update_events(c);
+	}
+	quit_if_done(s);
 }
 
 /* ---- the guest ---- */

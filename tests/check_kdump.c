@@ -779,7 +779,7 @@ START_TEST(what_cannot_seek_gets_no_kdump_file)
 	make_channel(_i, fds);
 	ok(dump_sink_open_fd(fds[1], "fd:9", &s));
 	fails(dump_job_create(plan_of(img, &opt), s, &job), ERR_UNSUPPORTED,
-	      "kdump-zstd is written out of order, and fd:9 takes bytes in order only; write it flattened");
+	      "kdump-zstd is written out of order, and fd:9 takes bytes in order only; write it with --flatten");
 	close(fds[0]);
 	close(fds[1]);
 	guest_image_destroy(img);

@@ -227,9 +227,21 @@ static const struct {
 	{ "info registers -v 2", "no such vCPU" },
 	{ "info registers rax", "unexpected 'rax'" },
 	{ "dump-guest-memory", "usage: dump-guest-memory" },
-	{ "dump-guest-memory -z file", "-z: this format is not supported" },
-	{ "dump-guest-memory -l file", "-l: " },
-	{ "dump-guest-memory -s file", "-s: " },
+	{ "dump-guest-memory -z file 0x1000 0x1000", "kdump" },
+	{ "dump-guest-memory -pl file", "kdump" },
+	{ "dump-guest-memory -z file.gz", "kdump" },
+	{ "dump-guest-memory --nosuch file", "unknown option --nosuch" },
+	{ "dump-guest-memory --json file", "unknown option --json" },
+	{ "dump-guest-memory --begin 0 file", "unknown option --begin" },
+	{ "dump-guest-memory --format", "--format needs a value" },
+	{ "dump-guest-memory --format=x file", "--format" },
+	{ "dump-guest-memory --flatten=1 file", "--flatten takes no value" },
+	{ "dump-guest-memory --flatten file", "flattened" },
+	{ "dump-guest-memory --exclude=user,x file", "'user,x'" },
+	{ "dump-guest-memory --dump-level 32 file", "from 0 to 31" },
+	{ "dump-guest-memory --bandwidth 1P file", "--bandwidth" },
+	{ "dump-guest-memory --bandwidth=99999999999T file", "--bandwidth" },
+	{ "dump-guest-memory --timeout 0 file", "--timeout" },
 	{ "dump-guest-memory -w file", "-w: " },
 	{ "dump-guest-memory -pq file", "unknown option -q" },
 	{ "dump-guest-memory -", "standard output" },
@@ -539,29 +551,44 @@ START_TEST(test_save)
 }
 END_TEST
 
-/* A dump's content is a matter of check_dump; here it is one, of that range. */
-static void expect_core(const char *name)
+/* A dump's content is a matter of check_dump and check_kdump; here it is one, of that format. */
+static void expect_dump(const char *name, const char *magic)
 {
-	uint8_t head[4];
+	uint8_t head[8];
 
 	ck_assert_uint_eq(read_file(name, head, sizeof(head)), sizeof(head));
-	ck_assert_mem_eq(head, "\177ELF", 4);
+	ck_assert_mem_eq(head, magic, strlen(magic));
 	ck_assert_int_eq(unlink(name), 0);
 }
 
+static void expect_core(const char *name)
+{
+	expect_dump(name, "\177ELF");
+}
+
+static const struct {
+	const char *command, *magic;
+} dumps[] = {
+	{ "dump-guest-memory core", "\177ELF" },
+	{ "dump-guest-memory file:core", "\177ELF" },
+	{ "dump-guest-memory -p core", "\177ELF" },
+	{ "dump-guest-memory core 0x20000 0x1000", "\177ELF" },
+	{ "dump-guest-memory -p core 0 1", "\177ELF" },
+	{ "dump-guest-memory \"core\" $rax-0x1122334455667788 0x1000", "\177ELF" },
+	{ "dump-guest-memory --paging --bandwidth 1G --timeout=60 core", "\177ELF" },
+	{ "dump-guest-memory -z core", "KDUMP   " },
+	{ "dump-guest-memory -zR core", "KDUMP   " },
+	{ "dump-guest-memory --format kdump-zstd core", "KDUMP   " },
+	{ "dump-guest-memory --format=kdump-zlib --flatten core", "makedump" },
+};
+
 START_TEST(test_dump)
 {
-	static const char *const commands[] = {
-		"dump-guest-memory core",	 "dump-guest-memory file:core",
-		"dump-guest-memory -p core",	 "dump-guest-memory core 0x20000 0x1000",
-		"dump-guest-memory -p core 0 1", "dump-guest-memory \"core\" $rax-0x1122334455667788 0x1000",
-	};
-
 	expect("info dump", "Status: none\n");
-	run(commands[_i]);
+	run(dumps[_i].command);
 	ck_assert_msg(!f.error, "%s", f.error ? err_text(f.error) : "");
 	ck_assert_ptr_nonnull(strstr(buf_str(&f.output), "core: "));
-	expect_core("core");
+	expect_dump("core", dumps[_i].magic);
 	ck_assert_uint_eq(f.hold.holders, 0);
 	ck_assert_int_eq(f.guest->state, GUEST_RUNNING);
 	run("info dump");
@@ -846,7 +873,7 @@ static Suite *monitor_suite(void)
 	tcase_add_test(tc, test_run_state);
 	tcase_add_test(tc, test_gdb);
 	tcase_add_test(tc, test_save);
-	tcase_add_loop_test(tc, test_dump, 0, 6);
+	tcase_add_loop_test(tc, test_dump, 0, ARRAY_LEN(dumps));
 	tcase_add_test(tc, test_background);
 	tcase_add_test(tc, test_cancel_background);
 	tcase_add_loop_test(tc, test_cancel_foreground, 0, 2);

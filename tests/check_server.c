@@ -616,16 +616,18 @@ START_TEST(test_output)
 		const char *text;
 		bool ok;
 	} outputs[] = {
-		{ "a", true },	     { "file:a", true },  { "fd:1", true },   { "-", true },
+		{ "/tmp/a", true },  { "file:/tmp/a", true }, { "fd:1", true }, { "-", true },
 		{ "", false },	     { "file:", false },  { "fd:", false },   { "fd:-1", false },
 		{ "fd:1x", false }, { "fd:99", false }, { "fd:4294967297", false },
 	};
+	struct dump_sink *sink = NULL;
 	struct inherited in;
 	struct err *e;
 
 	inherited_record(&in);
-	e = output_check(outputs[_i].text, &in);
+	e = output_open(outputs[_i].text, &in, 1, &sink);
 	ck_assert_msg(!e == outputs[_i].ok, "%s", outputs[_i].text);
+	dump_sink_destroy(sink);
 	err_destroy(e);
 	inherited_deinit(&in);
 }
