@@ -69,8 +69,10 @@ struct os_ops {
 	/*
 	 * The page frames of these classes (PAGES_*, without PAGES_ZERO), as the kernel's own
 	 * memory map has them, found through VMCOREINFO and nothing else; frames have the
-	 * kernel's page size. ERR_UNKNOWN: its layout is not understood. Caller ends *ret
-	 * with page_classes_deinit().
+	 * kernel's page size and lie in memory blocks. It is makedumpfile's choice: PAGES_PRIVATE
+	 * takes cache without private data too, which is counted as that; and with any class go
+	 * pages that are offline or broken, counted as free. ERR_UNKNOWN: its layout is not
+	 * understood. Caller ends *ret with page_classes_deinit().
 	 */
 	struct err *(*pages)(struct os *os, unsigned classes, struct page_classes *ret);
 

@@ -95,6 +95,12 @@ static const struct {
 	{ "console --qmp=unix:/run/q", { .mode = MODE_CONSOLE, .qmp = "unix:/run/q" } },
 	{ "dump -qp --core c fd:3",
 	  { .mode = MODE_DUMP, .core = "c", .out = "fd:3", .quiet = true, .dump.paging = true } },
+	{ "dump -d 31 --core c o", { .mode = MODE_DUMP, .core = "c", .out = "o", .dump.leave_out = PAGES_ALL } },
+	{ "dump --dump-level 0 --core c o", { .mode = MODE_DUMP, .core = "c", .out = "o" } },
+	{ "dump --exclude free --core c o",
+	  { .mode = MODE_DUMP, .core = "c", .out = "o", .dump.leave_out = PAGES_FREE } },
+	{ "dump --exclude zero,cache,private --exclude user --core c o",
+	  { .mode = MODE_DUMP, .core = "c", .out = "o", .dump.leave_out = PAGES_ALL & ~PAGES_FREE } },
 	{ "dump --paging --quiet --core c o",
 	  { .mode = MODE_DUMP, .core = "c", .out = "o", .quiet = true, .dump.paging = true } },
 	{ "dump -p --begin 0x1000 --length=4096 --core c o",
@@ -133,6 +139,7 @@ static void expect_options(const struct options *got, const struct options *want
 	ck_assert_int_eq(got->once, want->once);
 	ck_assert_int_eq(got->debug, want->debug);
 	ck_assert_int_eq(got->quiet, want->quiet);
+	ck_assert_uint_eq(got->dump.leave_out, want->dump.leave_out);
 	ck_assert_int_eq(got->allow_remote, want->allow_remote);
 	ck_assert_int_eq(got->multi, want->multi);
 	ck_assert_int_eq(got->wait, want->wait);
@@ -201,6 +208,12 @@ static const struct {
 	{ "dump --core c --begin x --length 1 o", "--begin: 'x'" },
 	{ "dump --core c --begin 1 --length 08 o", "--length: '08'" },
 	{ "console --attach 7 word", "'word' is one word too many" },
+	{ "dump --attach 7 -d 32 o", "--dump-level: 32 is not from 0 to 31" },
+	{ "dump --attach 7 -d x o", "--dump-level: 'x' is not a number of 64 bits" },
+	{ "dump --attach 7 --exclude all o", "--exclude: 'all' is no list of zero, cache, private, user and free" },
+	{ "dump --attach 7 --exclude free, o", "--exclude: 'free,' is no list of zero, cache, private, user and free" },
+	{ "dump --attach 7 --exclude= o", "--exclude: '' is no list of zero, cache, private, user and free" },
+	{ "console --attach 7 -d 31", "--dump-level means nothing with console" },
 	{ "console --attach 7 -p", "--paging means nothing with console" },
 	{ "list --attach 7", "--attach means nothing with list" },
 	{ "list x", "one word too many" },
