@@ -27,18 +27,6 @@
 #define SECTION_ONLINE 4u
 #define SECTION_FLAGS 0x3full
 
-static struct err *number(const struct vmcoreinfo *info, const char *key, int base, uint64_t *ret)
-{
-	if (vmcoreinfo_number(info, key, base, ret))
-		return NULL;
-	return err_new(ERR_UNKNOWN, "the kernel's VMCOREINFO has no %s", key);
-}
-
-static struct err *senseless(const char *what, uint64_t value)
-{
-	return err_new(ERR_UNKNOWN, "the kernel's VMCOREINFO makes no sense: %s is %" PRIu64, what, value);
-}
-
 /* ---- sections ---- */
 
 static bool load_root(struct memmap *m, uint64_t nr)
@@ -215,7 +203,7 @@ static struct err *set_page_shift(struct memmap *m, uint64_t bytes)
 	for (m->page_shift = PAGE_SHIFT_MIN; m->page_shift <= PAGE_SHIFT_MAX; m->page_shift++)
 		if (bytes == 1ull << m->page_shift)
 			return NULL;
-	return senseless("PAGESIZE", bytes);
+	return vmcoreinfo_senseless("PAGESIZE", bytes);
 }
 
 /* Kernels before 5.13 do not say how large a section is: it is the architecture's. */
@@ -226,7 +214,7 @@ static struct err *set_section(struct memmap *m, const struct vmcoreinfo *info, 
 
 	vmcoreinfo_number(info, key, 10, &bits);
 	if (bits < m->page_shift + SECTION_SHIFT_MIN || bits > SECTION_BITS_MAX)
-		return senseless(key, bits);
+		return vmcoreinfo_senseless(key, bits);
 	m->section_shift = (unsigned)bits - m->page_shift;
 	return NULL;
 }
@@ -234,13 +222,13 @@ static struct err *set_section(struct memmap *m, const struct vmcoreinfo *info, 
 static struct err *set_sizes(struct memmap *m, uint64_t page_bytes, uint64_t entry_bytes, uint64_t map_offset)
 {
 	if (page_bytes < PAGE_BYTES_MIN || page_bytes > PAGE_BYTES_MAX || page_bytes % POINTER_BYTES)
-		return senseless("SIZE(page)", page_bytes);
+		return vmcoreinfo_senseless("SIZE(page)", page_bytes);
 	if (entry_bytes < POINTER_BYTES || entry_bytes > 1ull << m->page_shift)
-		return senseless("SIZE(mem_section)", entry_bytes);
+		return vmcoreinfo_senseless("SIZE(mem_section)", entry_bytes);
 	if (map_offset > entry_bytes - POINTER_BYTES)
-		return senseless("OFFSET(mem_section.section_mem_map)", map_offset);
+		return vmcoreinfo_senseless("OFFSET(mem_section.section_mem_map)", map_offset);
 	if (!m->n_roots || m->n_roots > MAX_ROOTS)
-		return senseless("LENGTH(mem_section)", m->n_roots);
+		return vmcoreinfo_senseless("LENGTH(mem_section)", m->n_roots);
 	m->page_bytes = (size_t)page_bytes;
 	m->entry_bytes = (size_t)entry_bytes;
 	m->map_offset = (size_t)map_offset;
@@ -251,18 +239,18 @@ static struct err *set_sizes(struct memmap *m, uint64_t page_bytes, uint64_t ent
 static struct err *read_info(struct memmap *m, const struct vmcoreinfo *info, unsigned section_bits)
 {
 	uint64_t frame = 0, page = 0, entry = 0, offset = 0;
-	struct err *e = number(info, "PAGESIZE", 10, &frame);
+	struct err *e = vmcoreinfo_need(info, "PAGESIZE", 10, &frame);
 
 	if (!e)
-		e = number(info, "SYMBOL(mem_section)", 16, &m->roots_gva);
+		e = vmcoreinfo_need(info, "SYMBOL(mem_section)", 16, &m->roots_gva);
 	if (!e)
-		e = number(info, "LENGTH(mem_section)", 10, &m->n_roots);
+		e = vmcoreinfo_need(info, "LENGTH(mem_section)", 10, &m->n_roots);
 	if (!e)
-		e = number(info, "SIZE(mem_section)", 10, &entry);
+		e = vmcoreinfo_need(info, "SIZE(mem_section)", 10, &entry);
 	if (!e)
-		e = number(info, "OFFSET(mem_section.section_mem_map)", 10, &offset);
+		e = vmcoreinfo_need(info, "OFFSET(mem_section.section_mem_map)", 10, &offset);
 	if (!e)
-		e = number(info, "SIZE(page)", 10, &page);
+		e = vmcoreinfo_need(info, "SIZE(page)", 10, &page);
 	if (!e)
 		e = set_page_shift(m, frame);
 	if (!e)

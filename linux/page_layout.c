@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "linux/page_layout.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/attr.h"
@@ -57,16 +56,6 @@ static const struct key KEYS[] = {
 	{ "NUMBER(HUGETLB_PAGE_DTOR)", AT(hugetlb_dtor), KEY_NUMBER, true },
 };
 
-static struct err *lacks(const char *key)
-{
-	return err_new(ERR_UNKNOWN, "the kernel's VMCOREINFO has no %s", key);
-}
-
-static struct err *senseless(const char *key, uint64_t value)
-{
-	return err_new(ERR_UNKNOWN, "the kernel's VMCOREINFO makes no sense: %s is %" PRIu64, key, value);
-}
-
 static bool fits(uint64_t offset, uint64_t bytes, size_t page_bytes)
 {
 	return offset <= page_bytes - bytes;
@@ -81,7 +70,7 @@ static struct err *set_key(const struct key *key, uint64_t value, size_t page_by
 	if (key->kind == KEY_BIT)
 		ok = value < 64;
 	if (!ok)
-		return senseless(key->name, value);
+		return vmcoreinfo_senseless(key->name, value);
 	if (key->kind == KEY_BIT)
 		value = 1ull << value;
 	if (key->kind == KEY_TYPE)
@@ -99,24 +88,26 @@ static struct err *find_order(const struct vmcoreinfo *info, size_t page_bytes, 
 {
 	static const char order[] = "OFFSET(page.compound_order)", dtor[] = "OFFSET(page.compound_dtor)";
 	uint64_t of_folio = page_bytes;
+	struct err *e;
 
 	if (l->pg_hugetlb || l->hugetlb || l->slab)
 		return NULL;
 	if (!vmcoreinfo_number(info, "OFFSET(folio._folio_order)", 10, &l->order) ||
 	    !vmcoreinfo_number(info, "OFFSET(folio._folio_dtor)", 10, &l->dtor)) {
 		of_folio = 0;
-		if (!vmcoreinfo_number(info, order, 10, &l->order))
-			return lacks(order);
-		if (!vmcoreinfo_number(info, dtor, 10, &l->dtor))
-			return lacks(dtor);
+		e = vmcoreinfo_need(info, order, 10, &l->order);
+		if (!e)
+			e = vmcoreinfo_need(info, dtor, 10, &l->dtor);
+		if (e)
+			return e;
 	}
 	l->order -= of_folio;
 	l->dtor -= of_folio;
 	l->order_bytes = l->order - l->dtor;
 	if (l->order_bytes != 1 && l->order_bytes != 2 && l->order_bytes != 4)
-		return senseless(dtor, l->dtor);
+		return vmcoreinfo_senseless(dtor, l->dtor);
 	if (!fits(l->order, l->order_bytes, page_bytes) || !fits(l->dtor, l->order_bytes, page_bytes))
-		return senseless(order, l->order);
+		return vmcoreinfo_senseless(order, l->order);
 	return NULL;
 }
 
@@ -130,15 +121,16 @@ struct err *page_layout_read(const struct vmcoreinfo *info, enum byte_order orde
 		const struct key *key = &KEYS[i];
 		uint64_t value;
 
-		if (vmcoreinfo_number(info, key->name, 10, &value))
+		if (!key->optional)
+			e = vmcoreinfo_need(info, key->name, 10, &value);
+		if (!e && vmcoreinfo_number(info, key->name, 10, &value))
 			e = set_key(key, value, page_bytes, &l);
-		else if (!key->optional)
-			e = lacks(key->name);
 	}
-	if (!e && !l.pg_slab && !l.slab)
-		e = lacks("NUMBER(PG_slab)");
+	/* Slab pages are marked by a flag or, later, by a type. */
+	if (!e && !l.slab)
+		e = vmcoreinfo_need(info, "NUMBER(PG_slab)", 10, &(uint64_t){ 0 });
 	if (!e && (!l.n_orders || l.n_orders > MAX_FREE_ORDERS))
-		e = senseless("LENGTH(zone.free_area)", l.n_orders);
+		e = vmcoreinfo_senseless("LENGTH(zone.free_area)", l.n_orders);
 	if (!e)
 		e = find_order(info, page_bytes, &l);
 	if (!e)

@@ -2,6 +2,7 @@
 #include "linux/vmcoreinfo.h"
 
 #include <elf.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,18 @@ bool vmcoreinfo_value(const struct vmcoreinfo *v, const char *key, struct cursor
 bool vmcoreinfo_number(const struct vmcoreinfo *v, const char *key, int base, uint64_t *ret)
 {
 	return keyvalue_number(v->text, v->bytes, key, base, ret);
+}
+
+struct err *vmcoreinfo_need(const struct vmcoreinfo *v, const char *key, int base, uint64_t *ret)
+{
+	if (vmcoreinfo_number(v, key, base, ret))
+		return NULL;
+	return err_new(ERR_UNKNOWN, "the kernel's VMCOREINFO has no %s", key);
+}
+
+struct err *vmcoreinfo_senseless(const char *key, uint64_t value)
+{
+	return err_new(ERR_UNKNOWN, "the kernel's VMCOREINFO makes no sense: %s is %" PRIu64, key, value);
 }
 
 bool vmcoreinfo_symbol(const struct vmcoreinfo *v, const char *name, uint64_t *ret)

@@ -34,6 +34,11 @@ struct err *vmcoreinfo_search(struct guest *g, vmcoreinfo_fn fn, void *arg, stru
  */
 bool vmcoreinfo_number(const struct vmcoreinfo *v, const char *key, int base, uint64_t *ret);
 
+/* The same; without the line ERR_UNKNOWN, which names the key. */
+struct err *vmcoreinfo_need(const struct vmcoreinfo *v, const char *key, int base, uint64_t *ret) MUST_CHECK;
+/* ERR_UNKNOWN: the value of this key cannot be right. */
+struct err *vmcoreinfo_senseless(const char *key, uint64_t value) MUST_CHECK;
+
 /* The address that SYMBOL(name) has. */
 bool vmcoreinfo_symbol(const struct vmcoreinfo *v, const char *name, uint64_t *ret);
 
