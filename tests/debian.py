@@ -132,6 +132,16 @@ def unpack(deb, directory):
     subprocess.run(['dpkg-deb', '-x', deb, directory], check=True)
 
 
+def make_relative(root):
+    """Absolute links, which would lead out of the root, lead inside."""
+    for folder, dirs, files in os.walk(root):
+        for path in (os.path.join(folder, name) for name in dirs + files):
+            target = os.readlink(path) if os.path.islink(path) else ''
+            if target.startswith('/'):
+                os.unlink(path)
+                os.symlink(os.path.relpath(root + target, folder), path)
+
+
 @contextlib.contextmanager
 def scratch(path):
     """A new directory beside path, removed in the end."""
