@@ -727,6 +727,35 @@ START_TEST(list_without_end)
 }
 END_TEST
 
+/* ---- anything ---- */
+
+static void fill(struct test *t, uint64_t gpa, uint64_t bytes, uint64_t *seed)
+{
+	for (uint64_t at = 0; at < bytes; at += 8) {
+		*seed = *seed * 6364136223846793005u + 1442695040888963407u; /* Knuth, MMIX */
+		poke(t->g, gpa + at, 8, *seed ^ *seed >> 33);
+	}
+}
+
+/* Whatever the map holds, it is gone through, and each page has one class at most. */
+START_TEST(garbage)
+{
+	uint64_t seed = (uint64_t)_i, sum = 0;
+	struct test t;
+
+	start(&t, &SHAPES[_i % ARRAY_LEN(SHAPES)], &VERSIONS[_i % ARRAY_LEN(VERSIONS)]);
+	fill(&t, MAP_GPA, 4 * MIB, &seed);
+	if (_i % 2)
+		fill(&t, section_at(&t, 1), 64, &seed);
+	find(&t, EVERY);
+	for (unsigned i = 0; i < N_PAGE_CLASSES; i++)
+		sum += t.found.counts[i];
+	ck_assert_uint_eq(sum, t.found.set.count);
+	ck_assert_uint_lt(sum, frame(&t, RAM_BYTES + HIGH_BYTES + ODD_BYTES));
+	end(&t);
+}
+END_TEST
+
 /* ---- what VMCOREINFO does not say ---- */
 
 static void assert_unknown(struct test *t, const char *text)
@@ -840,6 +869,7 @@ static Suite *pages_suite(void)
 	tcase_add_loop_test(t, larger_than_a_block, 0, ARRAY_LEN(SHAPES));
 	tcase_add_loop_test(t, hashed, 0, 3 * ARRAY_LEN(SHAPES));
 	tcase_add_test(t, list_without_end);
+	tcase_add_loop_test(t, garbage, 0, 4 * ARRAY_LEN(SHAPES));
 	tcase_add_loop_test(t, needed_line, 0, ARRAY_LEN(NEEDED));
 	tcase_add_loop_test(t, optional_line, 0, ARRAY_LEN(OPTIONAL));
 	tcase_add_loop_test(t, senseless_line, 0, ARRAY_LEN(SENSELESS));

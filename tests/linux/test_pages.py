@@ -5,6 +5,7 @@ import filecmp
 import os
 import re
 import subprocess
+import unittest
 
 import elfcore
 import guests
@@ -169,14 +170,23 @@ class PagesTests:
             with self.subTest(reader=reader.__name__):
                 reader(self, path, self.guest, self.live())
 
+    def in_kernel(self, cpu):
+        return int(cpu[self.stack_pointer], 16) >= self.kernel_start
+
     def test_kernel_stacks(self):
-        """Of the vCPUs, and of the tasks of which a core with all pages has one."""
+        """What the vCPUs wait with, and what the first task is."""
         path, _ = self.left_out(31)
-        stacks = [int(cpu[self.stack_pointer], 16) & ~0xf for cpu in self.live()
-                  if int(cpu[self.stack_pointer], 16) >= self.kernel_start]
-        found = readers.kdumpfile(self, path, *stacks)
-        for address, data in zip(stacks, found['memory']):
+        stacks = [int(cpu[self.stack_pointer], 16) & ~0xf for cpu in self.live() if self.in_kernel(cpu)]
+        data = [self.guest.symbols[name] for name in ('init_task', 'init_uts_ns') if name in self.guest.symbols]
+        addresses = [address + offset for address in stacks + data for offset in range(0, 1024, 16)]
+        self.assertTrue(addresses)
+        found = readers.kdumpfile(self, path, *addresses)
+        for address, data in zip(addresses, found['memory']):
             self.assertEqual(bytes.fromhex(data), self.guest.memsave(address, 16), hex(address))
+
+
+class DebuginfoTests:
+    """With the kernel's debug information: the tasks, and where they wait."""
 
     def test_drgn_tasks(self):
         if not self.guest.vmlinux:
@@ -190,16 +200,37 @@ class TestAmd64(PagesTests, PagesCase):
     stack_pointer, kernel_start = 'rsp', 0xff00000000000000
 
 
+class TestAmd64Debuginfo(DebuginfoTests, PagesCase):
+    """Another kernel, which crash can unwind: see test_readers."""
+    arch = 'amd64'
+
+    @classmethod
+    def make_guest(cls):
+        if not os.path.exists(os.path.join(guests.CACHE, 'amd64-generic')):
+            raise unittest.SkipTest('no debug information: make check-linux DEBUGINFO=1')
+        return guests.Linux('amd64', kernel='amd64-generic')
+
+    @classmethod
+    def stop_guest(cls):
+        cls.guest.stop_idle()
+
+    def test_crash(self):
+        readers.check_crash(self, self.left_out(31)[0], self.guest)
+
+
 class TestAmd64FourLevels(PagesTests, PagesCase):
     arch = 'amd64'
     machine = {'cpu': 'qemu64', 'append': BUSY + ' nokaslr'}
     stack_pointer, kernel_start = 'rsp', 0xff00000000000000
 
 
-class TestS390x(PagesTests, PagesCase):
+class TestS390x(PagesTests, DebuginfoTests, PagesCase):
     arch = 's390x'
-    # Users have the same addresses: a vCPU that waits is in the kernel, and its stack is anywhere.
-    stack_pointer, kernel_start = 'r15', 1 << 64
+    stack_pointer = 'r15'
+
+    def in_kernel(self, cpu):
+        """Its addresses are in a space of their own, and users have the same."""
+        return not int(cpu['pswm'], 16) & test_readers.PSW_PROBLEM_STATE
 
 
 class BrokenPage:
@@ -215,7 +246,7 @@ class BrokenPage:
         self.assertEqual([kept for _, _, kept in bitmaps.runs(BROKEN_GPA, BROKEN_GPA + bitmaps.page_bytes)], [False])
 
 
-class TestPpc64el(BrokenPage, PagesTests, PagesCase):
+class TestPpc64el(BrokenPage, PagesTests, DebuginfoTests, PagesCase):
     """Radix page tables."""
     arch = 'ppc64el'
     stack_pointer, kernel_start = 'r1', 0xc << 60
