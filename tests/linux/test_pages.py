@@ -5,7 +5,6 @@ import filecmp
 import os
 import re
 import subprocess
-import unittest
 
 import elfcore
 import guests
@@ -212,19 +211,8 @@ class TestAmd64(PagesTests, PagesCase):
     stack_pointer, kernel_start = 'rsp', 0xff00000000000000
 
 
-class TestAmd64Debuginfo(DebuginfoTests, PagesCase):
-    """Another kernel, which crash can unwind: see test_readers."""
+class TestAmd64Debuginfo(test_readers.GenericKernel, DebuginfoTests, PagesCase):
     arch = 'amd64'
-
-    @classmethod
-    def make_guest(cls):
-        if not os.path.exists(os.path.join(guests.CACHE, 'amd64-generic')):
-            raise unittest.SkipTest('no debug information: make check-linux DEBUGINFO=1')
-        return guests.Linux('amd64', kernel='amd64-generic')
-
-    @classmethod
-    def stop_guest(cls):
-        cls.guest.stop_idle()
 
     def test_crash(self):
         readers.check_crash(self, self.left_out(31)[0], self.guest)

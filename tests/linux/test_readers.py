@@ -247,10 +247,8 @@ class TestAmd64Nokaslr(Amd64, VmcoreCase):
         return guests.Linux('amd64', append='nokaslr spin=2', cpu='qemu64')
 
 
-class TestAmd64Debuginfo(DebuginfoTests, VmcoreCase):
+class GenericKernel:
     """Another kernel: crash 8.0 unwinds no vCPU of one without machine checks, such as Debian's cloud kernel."""
-
-    check = ReaderTests.check
 
     @classmethod
     def make_guest(cls):
@@ -262,6 +260,10 @@ class TestAmd64Debuginfo(DebuginfoTests, VmcoreCase):
     def stop_guest(cls):
         """While no vCPU runs a task: crash 8.0 finds none of this kernel's, and warns of those that run."""
         cls.guest.stop_idle()
+
+
+class TestAmd64Debuginfo(GenericKernel, DebuginfoTests, VmcoreCase):
+    check = ReaderTests.check
 
     def test_crash(self):
         self.check(readers.check_crash)
