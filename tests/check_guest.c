@@ -223,6 +223,28 @@ START_TEST(reader_wants_all)
 }
 END_TEST
 
+/* The same for threads, of ranges that lie in blocks. */
+START_TEST(reads_beside)
+{
+	const struct range *r = &ranges[_i];
+	struct guest *g = blocks_create(1);
+	uint8_t *got = xmalloc(r->bytes);
+
+	if (r->gpa + r->bytes - 1 >= r->gpa)
+		ck_assert(guest_reads_beside(g, r->gpa, r->bytes) == (r->there == r->bytes));
+	if (r->there == r->bytes) {
+		ok(guest_read_beside(g, r->gpa, got, r->bytes));
+		expect_bytes(got, r->gpa, r->bytes, r->bytes);
+	}
+	for (size_t i = 0; i < g->n_blocks; i++)
+		g->blocks[i].flags |= MEM_ONE_THREAD;
+	ck_assert(!guest_reads_beside(g, r->gpa, MAX(r->bytes, 1u)));
+	ok(guest_check_held(g));
+	free(got);
+	guest_destroy(g);
+}
+END_TEST
+
 #define BROKEN_FROM 0x2003u
 
 /* A VMM in which some pages cannot be read: a short count, or an error at once. */
@@ -1086,6 +1108,7 @@ static TCase *memory_cases(void)
 	tcase_add_loop_test(tc, reads_what_is_there, 0, ARRAY_LEN(ranges));
 	tcase_add_loop_test(tc, reads_fail_in_holes, 0, ARRAY_LEN(holes));
 	tcase_add_loop_test(tc, reader_wants_all, 0, ARRAY_LEN(ranges));
+	tcase_add_loop_test(tc, reads_beside, 0, ARRAY_LEN(ranges));
 	tcase_add_loop_test(tc, short_reads_end_a_read, 0, ARRAY_LEN(broken));
 	tcase_add_loop_test(tc, writes_all_or_nothing, 0, ARRAY_LEN(writes));
 	tcase_add_loop_test(tc, reads_virtual_prefix, 0, ARRAY_LEN(virt_ranges));

@@ -109,6 +109,8 @@ static const struct {
 	{ "dump --length 1 --begin 0xffffffffffffffff --core c o",
 	  { .mode = MODE_DUMP, .core = "c", .out = "o",
 	    .dump = { .has_range = true, .begin = UINT64_MAX, .length = 1 } } },
+	{ "dump --format kdump-zstd --flatten --core c -",
+	  { .mode = MODE_DUMP, .core = "c", .out = "-", .dump = { .format = DUMP_KDUMP_ZSTD, .flatten = true } } },
 	{ "dump --core c -- --once", { .mode = MODE_DUMP, .core = "c", .out = "--once" } },
 	{ "console --attach 7", { .mode = MODE_CONSOLE, .pid = 7 } },
 	{ "console -c a --attach 7 --command=b -cc", { .mode = MODE_CONSOLE, .pid = 7, .n_commands = 3 } },
@@ -144,6 +146,8 @@ static void expect_options(const struct options *got, const struct options *want
 	ck_assert_int_eq(got->multi, want->multi);
 	ck_assert_int_eq(got->wait, want->wait);
 	ck_assert_ptr_null(got->program);
+	ck_assert_int_eq(got->dump.format, want->dump.format);
+	ck_assert_int_eq(got->dump.flatten, want->dump.flatten);
 	ck_assert_int_eq(got->dump.paging, want->dump.paging);
 	ck_assert_int_eq(got->dump.has_range, want->dump.has_range);
 	ck_assert_uint_eq(got->n_commands, want->n_commands);
@@ -207,6 +211,10 @@ static const struct {
 	{ "dump --core c --begin 2 --length 0xffffffffffffffff o", "" },
 	{ "dump --core c --begin x --length 1 o", "--begin: 'x'" },
 	{ "dump --core c --begin 1 --length 08 o", "--length: '08'" },
+	{ "dump --core c --format kdump o", "--format: 'kdump' is no format of a dump; there are elf, kdump-zlib" },
+	{ "dump --core c --format kdump-zlib -p o", "kdump-zlib has no program headers" },
+	{ "dump --core c --format kdump-zlib --begin 0 --length 1 o", "kdump-zlib holds the whole guest" },
+	{ "dump --core c --flatten o", "take a kdump format" },
 	{ "console --attach 7 word", "'word' is one word too many" },
 	{ "dump --attach 7 -d 32 o", "--dump-level: 32 is not from 0 to 31" },
 	{ "dump --attach 7 -d x o", "--dump-level: 'x' is not a number of 64 bits" },

@@ -54,6 +54,29 @@ print(json.dumps({
 }))
 '''
 
+# Arguments: a core, and for each run of physical memory its address, length and place in the second argument, a
+# file that has the same memory. Prints runs that differ, and those that cannot be read, as lists of addresses.
+COMPARE_SCRIPT = '''
+import json, sys, kdumpfile
+STEP = 1 << 16
+core = kdumpfile.kdumpfile(sys.argv[1])
+found = {'read': 0, 'differ': [], 'missing': []}
+with open(sys.argv[2], 'rb') as f:
+    for run in sys.argv[3:]:
+        gpa, size, offset = map(int, run.split(','))
+        for at in range(gpa, gpa + size, STEP):
+            n = min(STEP, gpa + size - at)
+            f.seek(offset + at - gpa)
+            try:
+                same = bytes(core.read(kdumpfile.KDUMP_MACHPHYSADDR, at, n)) == f.read(n)
+                found['read'] += n
+                if not same:
+                    found['differ'].append(at)
+            except kdumpfile.exceptions.KDumpBaseException:
+                found['missing'].append(at)
+print(json.dumps(found))
+'''
+
 # Arguments: the core, the address of linux_banner, and maybe a vmlinux.
 DRGN_SCRIPT = '''
 import json, sys, drgn
@@ -207,6 +230,13 @@ def check_libkdumpfile(case, path, guest, live=None):
                 case.assertEqual('%#x' % named[name], expected[name], name)
 
 
+def compare_memory(case, path, elf, loads):
+    """Of what libkdumpfile finds in a core, beside an ELF core with these loads: see COMPARE_SCRIPT."""
+    require_module('kdumpfile')
+    runs = ['%d,%d,%d' % (load.paddr, load.filesz, load.offset) for load in loads]
+    return json.loads(run(case, PYTHON, '-c', COMPARE_SCRIPT, path, elf, *runs))
+
+
 def drgn(case, path, guest, *vmlinux):
     """What DRGN_SCRIPT tells."""
     require_module('drgn')
@@ -235,12 +265,33 @@ def _makedumpfile(case, *words):
         case.assertRegex(line, '^%s$' % MAKEDUMPFILE_SAYS.pattern)
 
 
-def check_makedumpfile(case, path, guest, live=None):
-    dmesg, filtered = case.path('dmesg'), case.path('filtered')
+def check_dmesg(case, path, guest):
+    """By makedumpfile."""
+    dmesg = case.path('dmesg')
     _makedumpfile(case, '-f', '--dump-dmesg', path, dmesg)
     with open(dmesg) as f:
         case.assertRegex(f.read(), r'\A\[ +0\.000000\] ' + re.escape(banner(guest)))
-    _makedumpfile(case, '-f', '-d', '31', '-l', path, filtered)
+
+
+def refilter(case, path, out):
+    """What makedumpfile keeps at its highest dump level."""
+    _makedumpfile(case, '-f', '-d', '31', '-l', path, out)
+    return out
+
+
+def put_in_order(case, flattened, out):
+    """By makedumpfile -R, which reads its standard input."""
+    harness.require_program('makedumpfile')
+    with open(flattened, 'rb') as f:
+        done = subprocess.run(['makedumpfile', '-f', '-R', out], stdin=f, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=harness.patience(READER_SECONDS))
+    case.assertEqual(done.returncode, 0, done.stdout)
+    return out
+
+
+def check_makedumpfile(case, path, guest, live=None):
+    check_dmesg(case, path, guest)
+    filtered = refilter(case, path, case.path('filtered'))
     case.assertLess(os.path.getsize(filtered), os.path.getsize(path) / 2)
     check_libkdumpfile(case, filtered, guest, live)
 
