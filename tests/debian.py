@@ -129,7 +129,9 @@ def extract(deb, pattern, path):
 
 
 def unpack(deb, directory):
-    subprocess.run(['dpkg-deb', '-x', deb, directory], check=True)
+    done = subprocess.run(['dpkg-deb', '-x', deb, directory], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise Failed(done.stderr.decode(errors='replace').strip())
 
 
 def make_relative(root):
@@ -140,6 +142,13 @@ def make_relative(root):
             if target.startswith('/'):
                 os.unlink(path)
                 os.symlink(os.path.relpath(root + target, folder), path)
+
+
+def unpack_all(apt, packages, root):
+    """These packages and all that they depend on, so that programs of another architecture find it there."""
+    for deb in apt.download_all(packages):
+        unpack(deb, root)
+    make_relative(root)
 
 
 @contextlib.contextmanager

@@ -74,6 +74,16 @@ class FormatTests:
                 in_order = readers.put_in_order(self, self.dump_of(name + '-flat'), self.path('in-order'))
                 self.assertTrue(filecmp.cmp(in_order, self.dump_of(name), shallow=False))
 
+    def test_dmesg(self):
+        self.check(readers.check_dmesg, MAKEDUMPFILE_FORMATS)
+
+    def test_makedumpfile_filters_them_as_elf(self):
+        wanted = readers.refilter(self, self.dump_of('elf'), self.guest, self.path('of-elf'))
+        for name in MAKEDUMPFILE_FORMATS:
+            with self.subTest(format=name):
+                found = readers.refilter(self, self.dump_of(name), self.guest, self.path(name))
+                self.assertTrue(filecmp.cmp(found, wanted, shallow=False))
+
 
 class TestAmd64(FormatTests, FormatCase):
     rom_start = (4 << 30) - (16 << 20)
@@ -81,16 +91,6 @@ class TestAmd64(FormatTests, FormatCase):
     @classmethod
     def make_guest(cls):
         return guests.Linux('amd64')
-
-    def test_dmesg(self):
-        self.check(readers.check_dmesg, MAKEDUMPFILE_FORMATS)
-
-    def test_makedumpfile_filters_them_as_elf(self):
-        wanted = readers.refilter(self, self.dump_of('elf'), self.path('of-elf'))
-        for name in MAKEDUMPFILE_FORMATS:
-            with self.subTest(format=name):
-                found = readers.refilter(self, self.dump_of(name), self.path(name))
-                self.assertTrue(filecmp.cmp(found, wanted, shallow=False))
 
 
 class TestS390x(FormatTests, FormatCase):

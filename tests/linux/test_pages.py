@@ -41,19 +41,6 @@ COUNTED = {
     'Hwpoison pages': 'free',
     'Offline pages': 'free',
 }
-EMULATORS = {'ppc64el': 'qemu-ppc64le-static', 's390x': 'qemu-s390x-static'}
-
-
-def makedumpfile(arch):
-    """The words that start the one for cores of this architecture."""
-    if arch == 'amd64':
-        harness.require_program('makedumpfile')
-        return ['makedumpfile']
-    root = os.path.join(guests.CACHE, arch + '-readers')
-    if not os.path.exists(root):
-        raise AssertionError('%s is missing: run make linux-guests' % root)
-    harness.require_program(EMULATORS[arch])
-    return [EMULATORS[arch], '-L', root, os.path.join(root, 'usr/bin/makedumpfile')]
 
 
 class PagesCase(test_readers.VmcoreCase):
@@ -76,7 +63,7 @@ class PagesCase(test_readers.VmcoreCase):
         pass
 
     def makedumpfile(self, *words):
-        done = subprocess.run([*makedumpfile(self.arch), '-f', *words], stdin=subprocess.DEVNULL,
+        done = subprocess.run([*readers.makedumpfile_of(self.arch), '-f', *words], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.env(),
                               timeout=harness.patience(120))
         self.assertEqual(done.returncode, 0, done.stdout[-2000:])
