@@ -23,21 +23,27 @@ bool dump_format_is_built(enum dump_format format)
 	return format == DUMP_ELF || dump_codec_of_format(format);
 }
 
-struct err *dump_format_by_name(const char *name, enum dump_format *ret)
+static struct err *no_format(const char *name)
 {
 	struct buf known = { 0 };
 	struct err *e;
 
+	for (unsigned i = 0; i < N_DUMP_FORMATS; i++)
+		buf_addf(&known, "%s%s", i ? ", " : "", names[i]);
+	e = err_new(ERR_USAGE, "'%s' is no format of a dump; there are %s", name, buf_str(&known));
+	buf_deinit(&known);
+	return e;
+}
+
+struct err *dump_format_by_name(const char *name, enum dump_format *ret)
+{
 	for (unsigned i = 0; i < N_DUMP_FORMATS; i++) {
 		if (!strcmp(names[i], name)) {
 			*ret = (enum dump_format)i;
 			return NULL;
 		}
-		buf_addf(&known, "%s%s", i ? ", " : "", names[i]);
 	}
-	e = err_new(ERR_USAGE, "'%s' is no format of a dump; there are %s", name, buf_str(&known));
-	buf_deinit(&known);
-	return e;
+	return no_format(name);
 }
 
 static bool ends_in(const char *s, const char *suffix)
