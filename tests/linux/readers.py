@@ -285,7 +285,7 @@ def check_dmesg(case, path, guest):
     dmesg = case.path('dmesg')
     _makedumpfile(case, guest.arch, '-f', '--dump-dmesg', path, dmesg)
     with open(dmesg) as f:
-        case.assertRegex(f.read(), r'\A\[ +\d+\.\d+\] ' + re.escape(banner(guest)))
+        case.assertRegex(f.read(), r'(?m)^\[ +\d+\.\d+\] ' + re.escape(banner(guest)))
 
 
 def refilter(case, path, guest, out):
