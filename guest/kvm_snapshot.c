@@ -309,11 +309,11 @@ static struct err *check_mapped_once(const struct kvm *k, struct vmm_mem *mem, c
 
 static struct err *check_shared(struct kvm *k, struct vmm_mem *mem, const struct parts *p)
 {
+	const char *device = p->n_shared ? sharers_device(k->pid) : NULL;
 	struct err *e = NULL;
 
-	if (p->n_shared && (k->fds.vfio || sharers_has_fixed_buffers(k->pid)))
-		return err_new(ERR_UNSUPPORTED, "%s writes shared memory of process %d by itself", k->fds.vfio ?
-			       "a device of VFIO" : "io_uring", k->pid);
+	if (device)
+		return err_new(ERR_UNSUPPORTED, "%s writes shared memory of process %d past its mappings", device, k->pid);
 	for (size_t i = 0; !e && i < p->n_shared; i++) {
 		const struct proc_map *map = vmm_mem_map_at(mem, p->shared[i].hva);
 
@@ -365,10 +365,11 @@ static struct err *take_memory(struct kvm *k, const struct parts *p, struct snap
 	if (e)
 		return e;
 	s->copy = forked.copy;
-	if (p->n_shared)
+	e = s->copy ? open_copy(s) : NULL;
+	if (!e && p->n_shared)
 		e = shadow_create(k->pid, forked.uffd, k->mem, p->shared, p->n_shared, &s->shadow);
-	if (!e && s->copy)
-		e = open_copy(s);
+	else if (p->n_shared)
+		close(forked.uffd);
 	for (size_t i = 0; !e && i < p->n_copied; i++)
 		e = check_copied(k->mem, s->mem, &p->copied[i]);
 	return e;

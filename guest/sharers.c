@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
+
 static bool writes_same(const struct proc_map *a, const struct proc_map *b)
 {
 	return b->shared && b->writable && b->inode == a->inode && b->dev == a->dev;
@@ -55,17 +57,36 @@ static bool is_fixed_ring(pid_t pid, int fd)
 	return !known || n;
 }
 
-bool sharers_has_fixed_buffers(pid_t pid)
+static const char *device_behind(pid_t pid, const struct proc_fd *fd)
+{
+	static const struct {
+		const char *link, *name;
+	} devices[] = {
+		{ "/dev/vfio", "VFIO" },
+		{ "anon_inode:[vfio", "VFIO" },
+		{ "/dev/iommu", "iommufd" },
+		{ "/dev/vhost-vdpa", "vDPA" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(devices); i++)
+		if (!strncmp(fd->link, devices[i].link, strlen(devices[i].link)))
+			return devices[i].name;
+	return !strcmp(fd->link, "anon_inode:[io_uring]") && is_fixed_ring(pid, fd->fd) ? "io_uring" : NULL;
+}
+
+const char *sharers_device(pid_t pid)
 {
 	struct proc_fd *fds;
 	size_t n;
 	struct err *e = proc_fds(pid, &fds, &n);
-	bool found = e != NULL;
+	const char *found = e ? "what cannot be known" : NULL;
 
-	err_destroy(e);
-	for (size_t i = 0; !e && i < n && !found; i++)
-		found = !strcmp(fds[i].link, "anon_inode:[io_uring]") && is_fixed_ring(pid, fds[i].fd);
-	if (!e)
-		free(fds);
+	if (e) {
+		err_destroy(e);
+		return found;
+	}
+	for (size_t i = 0; i < n && !found; i++)
+		found = device_behind(pid, &fds[i]);
+	free(fds);
 	return found;
 }

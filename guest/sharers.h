@@ -13,7 +13,10 @@
 /* A process but pid that has the file of map mapped to write to it; 0: none. It takes a look at every process. */
 struct err *sharers_find(pid_t pid, const struct proc_map *map, pid_t *ret) MUST_CHECK;
 
-/* Has pid buffers that io_uring writes to without its mappings? True where it cannot be known. */
-bool sharers_has_fixed_buffers(pid_t pid);
+/*
+ * What writes memory of pid without its mappings, by descriptors that it has: a device, or
+ * io_uring with buffers that were registered. NULL: nothing. In doubt it does.
+ */
+const char *sharers_device(pid_t pid);
 
 #endif

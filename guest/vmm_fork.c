@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +139,8 @@ static struct err *use_helper(struct helper *h, const struct order *o, struct vm
 {
 	struct err *e = take_trap(h->in.ts, &h->thread);
 
+	/* The guest stands still while it works. */
+	setpriority(PRIO_PROCESS, (id_t)h->thread.tid, -20);
 	if (!e)
 		e = inject_add_options(&h->in, PTRACE_O_EXITKILL);
 	if (!e)

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -477,6 +478,8 @@ void ward_main(int sock, pid_t pid)
 	int sigchld;
 
 	survivor_begin("vmgdb-guardian", &sock, 1);
+	/* The guest stands still while it works; so it must not wait for other processes. */
+	setpriority(PRIO_PROCESS, 0, -20);
 	sigchld = watch_children();
 	ward_loop(&w, sigchld);
 	let_go(&w);

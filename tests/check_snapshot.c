@@ -451,7 +451,7 @@ START_TEST(sharers_of_a_file)
 	ck_assert_int_eq(found, child);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	ck_assert(!sharers_has_fixed_buffers(getpid()));
+	ck_assert_ptr_null(sharers_device(getpid()));
 	vmm_mem_close(r.mem);
 }
 END_TEST

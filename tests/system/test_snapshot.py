@@ -55,6 +55,11 @@ class IoVec(ctypes.Structure):
     _fields_ = [('base', ctypes.c_void_p), ('size', ctypes.c_size_t)]
 
 
+def write(path, text):
+    with open(path, 'w') as f:
+        f.write(text)
+
+
 def punch_hole(fd, offset, size):
     # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
     if LIBC.fallocate(fd, 3, ctypes.c_long(offset), ctypes.c_long(size)):
@@ -205,7 +210,7 @@ class TestPrivate(SnapshotCase):
         self.check_goes_on_meanwhile(self.stamping())
 
     def test_left_alone(self):
-        self.check_left_alone(self.stamping('--threads', '12', '--low'), 20)
+        self.check_left_alone(self.vmm('--threads', '12', '--low', '--touch', '1'), 20)
 
     def test_same_as_a_full_pause(self):
         self.check_same_as_full(self.vmm('--paused'))
@@ -256,7 +261,7 @@ class TestShared(SnapshotCase):
         self.check_goes_on_meanwhile(self.stamping('--shared'))
 
     def test_left_alone(self):
-        self.check_left_alone(self.stamping('--shared', '--threads', '12', '--low'), 20)
+        self.check_left_alone(self.vmm('--shared', '--threads', '12', '--low', '--touch', '1'), 20)
 
     def test_same_as_a_full_pause(self):
         self.check_same_as_full(self.vmm('--paused', '--shared'))
@@ -278,6 +283,25 @@ class TestShared(SnapshotCase):
                          megabytes=64)
         self.check_left_alone(qemu, 5, steady=False)
         self.check_same_as_qemu(qemu)
+
+    def test_hugetlb(self):
+        pool = '/proc/sys/vm/nr_hugepages'
+        with open(pool) as f:
+            before = f.read()
+        self.addCleanup(write, pool, before)
+        write(pool, str(int(before) + 33))
+        with open(pool) as f:
+            if int(f.read()) < int(before) + 33:
+                self.skipTest('no 33 huge pages are to be had')
+        options = '-smp', '1', '-machine', 'pc,memory-backend=ram', '-object'
+        ram = 'memory-backend-memfd,id=ram,size=64M,hugetlb=on,hugetlbsize=2M,share='
+        qemu = self.qemu(*options, ram + 'on', megabytes=64)
+        self.check_left_alone(qemu, 3, steady=False)
+        self.check_same_as_qemu(qemu)
+        qemu.close()
+        qemu = self.qemu(*options, ram + 'off', megabytes=64)
+        result = self.check_ok(self.snapshot(qemu, self.path('core')))
+        self.assertRegex(result.err, 'guest memory at 0x0 is private in hugetlbfs, .*; the guest stays paused')
 
     def check_given_back(self, use):
         """What the VMM has cut out of its RAM since, as a balloon does, is not known any more: no dump of it."""
