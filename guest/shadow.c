@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -129,36 +130,43 @@ static bool read_pagemap(const struct shadow *s, uint64_t hva, uint64_t *entries
 	return pread(s->pagemap_fd, entries, bytes, (off_t)(hva / s->page_bytes * sizeof(*entries))) == (ssize_t)bytes;
 }
 
-/* All of at most CHUNK_BYTES have these bits. */
-static bool have_bits(const struct shadow *s, uint64_t hva, size_t bytes, uint64_t bits)
-{
-	uint64_t entries[CHUNK_BYTES / 4096 + 1];
-	uint64_t n = (hva + bytes - 1) / s->page_bytes - hva / s->page_bytes + 1;
-
-	if (!read_pagemap(s, hva, entries, n))
-		return false;
-	for (uint64_t i = 0; i < n; i++)
-		if (~entries[i] & bits)
-			return false;
-	return true;
-}
-
 static off_t to_file(const struct region *r, uint64_t hva)
 {
 	return (off_t)(hva - r->start + r->file_offset);
 }
 
+/* Not by SEEK_HOLE, which goes on to the end of all data. */
+static bool is_in_file(const struct region *r, uint64_t hva)
+{
+	off_t at = to_file(r, hva);
+
+	return lseek(r->file, at, SEEK_DATA) == at;
+}
+
 /*
  * Nobody but us takes the protection away, and nobody protects again: what is protected
- * has been since the instant. A page that was given back keeps its protection, but the
- * file has a hole there; hugetlbfs tells no holes, but its pages are never swapped.
+ * has been since the instant. A page that was given back keeps its protection, but is no
+ * longer there: not in the page tables, where a page may miss for other reasons too, nor
+ * in the file. hugetlbfs does not tell of the file, but keeps its pages in the tables.
  */
+static bool is_page_untouched(const struct region *r, uint64_t hva, uint64_t entry)
+{
+	if (!(entry & PAGEMAP_PROTECTED))
+		return false;
+	return entry & PAGEMAP_PRESENT || (!r->hugetlb && is_in_file(r, hva));
+}
+
 static bool is_untouched(const struct shadow *s, const struct region *r, uint64_t hva, size_t bytes)
 {
-	if (r->hugetlb)
-		return have_bits(s, hva, bytes, PAGEMAP_PROTECTED | PAGEMAP_PRESENT);
-	return have_bits(s, hva, bytes, PAGEMAP_PROTECTED) &&
-	       lseek(r->file, to_file(r, hva), SEEK_HOLE) >= to_file(r, hva + bytes);
+	uint64_t entries[CHUNK_BYTES / 4096 + 1];
+	uint64_t first = ALIGN_DOWN(hva, s->page_bytes), n = (hva + bytes - 1 - first) / s->page_bytes + 1;
+
+	if (!read_pagemap(s, first, entries, n))
+		return false;
+	for (uint64_t i = 0; i < n; i++)
+		if (!is_page_untouched(r, first + i * s->page_bytes, entries[i]))
+			return false;
+	return true;
 }
 
 /*
@@ -294,6 +302,8 @@ static void *shadow_main(void *arg)
 	struct shadow *s = arg;
 	struct pollfd fds[2] = { { .fd = s->uffd, .events = POLLIN }, { .fd = s->end_fd, .events = POLLIN } };
 
+	/* Of this thread: the guest waits for it. */
+	setpriority(PRIO_PROCESS, 0, -20);
 	for (;;) {
 		if (poll(fds, 2, -1) < 0)
 			continue;

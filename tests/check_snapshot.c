@@ -380,6 +380,21 @@ START_TEST(shadow_of_what_is_given_back)
 }
 END_TEST
 
+/* Pages that leave the page tables stay in the file. */
+START_TEST(shadow_of_what_is_unmapped_meanwhile)
+{
+	struct ram r = ram_create();
+
+	ok(protect(&r));
+	ck_assert_int_eq(madvise(r.base, BYTES, MADV_DONTNEED), 0);
+	check_all(&r);
+	for (unsigned i = 0; i < PAGES; i += 5)
+		write_page(&r, i);
+	check_all(&r);
+	ram_destroy(&r);
+}
+END_TEST
+
 /* What was put aside before does not need it any more. */
 START_TEST(shadow_of_what_is_given_back_later)
 {
@@ -468,6 +483,7 @@ int main(void)
 	tcase_add_test(shadows, shadow_of_what_is_written);
 	tcase_add_test(shadows, shadow_tells_data);
 	tcase_add_loop_test(shadows, shadow_of_what_is_given_back, 0, 4);
+	tcase_add_test(shadows, shadow_of_what_is_unmapped_meanwhile);
 	tcase_add_test(shadows, shadow_of_what_is_given_back_later);
 	tcase_add_test(shadows, shadow_leaves_nothing);
 	tcase_add_test(shadows, shadow_is_one_at_a_time);
