@@ -42,9 +42,9 @@ def some(things):
     return things[::SLOWNESS]
 
 
-def times(n):
+def times(n, least=1):
     """How many of n repetitions to do here."""
-    return len(some(range(n)))
+    return max(len(some(range(n))), least)
 
 
 # ---- what this machine can do ----
@@ -309,6 +309,10 @@ class QemuProcess:
         self.log.close()
         self.socket.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+# QEMU's registers in real mode, where interrupts find what they need, and wake it.
+IDLE_FIRMWARE = re.compile(r'(?s)EFL=\w{5}2\w\w .*HLT=1.*CR0=00000010 ')
 
 
 class Qemu(QemuProcess):

@@ -39,6 +39,10 @@ GPRS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi',
 SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr']
 MSRS = ['sysenter_cs', 'sysenter_esp', 'sysenter_eip', 'star', 'lstar', 'cstar', 'fmask', 'k_gs_base']
 
+# A loop for a QEMU's vCPU in real mode, cs 0, ds 0x1000: inc dword [0x1000]; jmp back.
+REAL_CODE = bytes.fromhex('66ff060010 ebf9')
+REAL_INC, REAL_JUMP, REAL_COUNTER = 0x8000, 0x8005, 0x11000
+
 # The guest's own arithmetic changes these: CF PF AF ZF SF OF.
 EFLAGS_ARITHMETIC = 0x8d5
 

@@ -12,7 +12,7 @@ import pattern
 HITS = harness.times(10000)
 STEPS = harness.times(1000)
 INTERRUPTS = harness.times(200)
-PROBES = 100
+PROBES = harness.times(100, least=20)
 SYS_TGKILL = 234
 EXIT_DEBUG, EXIT_INTERNAL_ERROR = '4', '17'
 # The two instructions of the 64-bit counting guest: incq, and a jump back to it.
@@ -56,7 +56,7 @@ class RunCase(harness.Case):
         return int(match.group(1), 16), int.from_bytes(bytes.fromhex(match.group(2)), 'little')
 
     def cont(self, rsp, thread=None, pc=None):
-        got = self.stop_of(rsp.ask('vCont;c'))
+        got = self.stop_of(rsp.ask('vCont;c', 60))
         if thread:
             self.assertEqual(got[0], thread)
         if pc:
@@ -566,21 +566,74 @@ class TestGdb(RunCase):
 class TestQemu(RunCase):
     """QEMU's firmware waits in a loop that its timer's interrupt ends 18 times a second."""
 
-    def test_breakpoint_and_steps(self):
+    def counting(self):
+        """Its first vCPU has a loop instead, and the other none to run; and a session."""
         qemu = self.qemu('-smp', '2')
+        harness.wait_for(lambda: harness.IDLE_FIRMWARE.search(qemu.hmp('info registers')), 60, 'nothing to do')
         rsp = self.rsp(qemu)
         rsp.ask('QStartNoAckMode')
-        pcs = set()
-        for n in range(harness.times(200)):
-            rsp.send('vCont;s:1')
-            try:
-                pcs.add(self.stop_of(rsp.receive(0.5).decode('latin-1'))[1])
-            except AssertionError:
-                self.interrupt(rsp)
-        self.assertGreater(len(pcs), 0)
+        rsp.physical()
+        self.assertEqual(rsp.write(pattern.REAL_INC, pattern.REAL_CODE), 'OK')
+        self.assertEqual(rsp.write(pattern.REAL_COUNTER, bytes(4)), 'OK')
+        rsp.physical(False)
+        values = {'cs': 0, 'cs_base': 0, 'ds': 0x1000, 'ds_base': 0x10000, 'rip': pattern.REAL_INC}
+        xml = rsp.ask('qXfer:features:read:target.xml:0,3fff0')[1:]
+        for name, value in values.items():
+            bits, number = re.search(r'<reg name="%s" bitsize="(\d+)".*? regnum="(\d+)"' % name, xml).groups()
+            value = value.to_bytes(int(bits) // 8, 'little')
+            self.assertEqual(rsp.ask('P%x=%s' % (int(number), value.hex())), 'OK', name)
+        # The next interrupt wakes it.
+        self.set(rsp, 1, pattern.REAL_INC)
+        self.cont(rsp, 1, pattern.REAL_INC)
+        self.clear(rsp, 1, pattern.REAL_INC)
+        return qemu, rsp
+
+    def count(self, rsp):
+        return int.from_bytes(qemu_bytes(rsp, pattern.REAL_COUNTER, 4), 'little')
+
+    def check_goes_on(self, qemu, rsp):
         self.assertEqual(rsp.detach(), 'OK')
-        qemu.counts_on(60)
+        before = qemu.pmemsave(pattern.REAL_COUNTER, 4)
+        harness.wait_for(lambda: qemu.pmemsave(pattern.REAL_COUNTER, 4) != before, 10, 'it counts on')
+        self.assertEqual(qemu.pmemsave(pattern.REAL_INC, len(pattern.REAL_CODE)), pattern.REAL_CODE)
         self.assertTrue(qemu.running())
+
+    def test_steps(self):
+        qemu, rsp = self.counting()
+        count = self.count(rsp)
+        for n in range(STEPS):
+            at = (pattern.REAL_JUMP, pattern.REAL_INC)[n % 2]
+            self.assertEqual(self.stop_of(rsp.ask('vCont;s:1')), (1, at), 'step %d' % n)
+        self.assertEqual(self.count(rsp), count + (STEPS + 1) // 2)
+        self.check_goes_on(qemu, rsp)
+
+    def test_breakpoints(self):
+        qemu, rsp = self.counting()
+        for kind in (0, 1):
+            self.set(rsp, kind, pattern.REAL_INC)
+            self.cont(rsp, 1, pattern.REAL_INC)
+            for n in range(PROBES // 4):
+                before = self.count(rsp)
+                self.cont(rsp, 1, pattern.REAL_INC)
+                self.assertEqual(self.count(rsp), before + 1)
+            self.clear(rsp, kind, pattern.REAL_INC)
+        self.check_goes_on(qemu, rsp)
+
+    def test_watchpoints(self):
+        """Those that the self-test found to work; none for reads alone on x86."""
+        qemu, rsp = self.counting()
+        for kind, what in ((2, 'write watchpoints'), (4, 'access watchpoints')):
+            if not self.works(rsp, what):
+                self.assertRegex(rsp.ask('Z%d,%x,4' % (kind, pattern.REAL_COUNTER)), '^E.*does no ' + what)
+                continue
+            self.set(rsp, kind, pattern.REAL_COUNTER, 4)
+            for n in range(PROBES // 4):
+                before = self.count(rsp)
+                self.cont(rsp, 1, pattern.REAL_JUMP)
+                self.assertEqual(self.count(rsp), before + 1)
+            self.clear(rsp, kind, pattern.REAL_COUNTER, 4)
+        self.assertRegex(rsp.ask('Z3,%x,4' % pattern.REAL_COUNTER), '^E')
+        self.check_goes_on(qemu, rsp)
 
     def test_timer_handler(self):
         """The BIOS's own handler of the timer interrupt, where its vector points."""

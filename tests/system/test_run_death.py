@@ -12,7 +12,7 @@ import harness
 import pattern
 from test_death import STEPS, framed, guardian_of, is_held
 
-KILLS = harness.times(100)
+KILLS = harness.times(100, least=20)
 INC, JUMP = pattern.GVA_CODE, pattern.GVA_CODE + 8
 GOES_ON = 2.0
 
@@ -188,7 +188,7 @@ class TestGuardian(DeathCase):
         vmm = self.vmm('--tolerate-eintr')
         memory = self.look(vmm)
         server, path = self.listen_unix(vmm)
-        for n in range(5):
+        for n in range(KILLS):
             rsp = self.connect_unix(path)
             rsp.ask('Z1,%x,1' % INC)
             self.assertRegex(rsp.ask('vCont;c'), '^T05')
