@@ -298,6 +298,67 @@ class TestBreakpoints(RunCase):
                 vmm.counts_on()
 
 
+class TestAcrossPages(RunCase):
+    """An instruction that begins in one page and ends in the next, and one that is behind it."""
+
+    FIRST, SECOND = pattern.GVA_CODE + 0xffc, pattern.GVA_CODE + 0x1004
+    COUNTED = pattern.GVA_CODE + 0x1800
+    LOOP = bytes.fromhex('48ff0425') + COUNTED.to_bytes(4, 'little') + bytes.fromhex('ebf6')  # incq COUNTED; jmp back
+
+    def start(self):
+        """A session with a vCPU in this loop."""
+        vmm, rsp = super().start('--cpus', '1')
+        for at, data in ((self.FIRST, self.LOOP), (self.COUNTED, bytes(8))):
+            self.addCleanup(self.write_memory, vmm, at, vmm.peek(self.hva(vmm, at), len(data)))
+            self.assertEqual(rsp.write(at, data), 'OK')
+        self.jump(rsp, self.FIRST)
+        return vmm, rsp
+
+    def hva(self, vmm, gva):
+        return vmm.vms[0]['vcpus'][0]['counter_hva'] + gva - COUNTER
+
+    def write_memory(self, vmm, gva, data):
+        with open('/proc/%d/mem' % vmm.pid, 'r+b') as mem:
+            mem.seek(self.hva(vmm, gva))
+            mem.write(data)
+
+    def jump(self, rsp, pc):
+        self.assertEqual(rsp.ask('P10=%s' % pc.to_bytes(8, 'little').hex()), 'OK')
+
+    def count(self, vmm):
+        return int.from_bytes(vmm.peek(self.hva(vmm, self.COUNTED), 8), 'little')
+
+    def leave(self, vmm, rsp):
+        """Where it was before."""
+        self.assertEqual(rsp.read(self.FIRST, len(self.LOOP)), self.LOOP)
+        self.jump(rsp, INC)
+        self.assertEqual(rsp.detach(), 'OK')
+
+    def test_breakpoints(self):
+        for kind in (0, 1):
+            with self.subTest(kind=kind):
+                vmm, rsp = self.start()
+                self.set(rsp, kind, self.FIRST)
+                self.set(rsp, kind, self.SECOND)
+                self.cont(rsp, 1, self.FIRST)
+                for n in range(PROBES):
+                    self.assertEqual(self.count(vmm), n)
+                    self.cont(rsp, 1, self.SECOND)
+                    self.cont(rsp, 1, self.FIRST)
+                self.assertEqual(rsp.read(self.FIRST, len(self.LOOP)), self.LOOP)
+                self.clear(rsp, kind, self.FIRST)
+                self.clear(rsp, kind, self.SECOND)
+                self.leave(vmm, rsp)
+
+    def test_steps(self):
+        vmm, rsp = self.start()
+        for n in range(PROBES):
+            self.assertEqual(self.stop_of(rsp.ask('vCont;s:1')), (1, self.SECOND))
+            self.assertEqual(self.count(vmm), n + 1)
+            self.assertEqual(self.stop_of(rsp.ask('vCont;s:1')), (1, self.FIRST))
+        self.leave(vmm, rsp)
+
+
 class TestWatchpoints(RunCase):
     def watch(self, kind, what):
         vmm, rsp = self.start('--cpus', '1')
