@@ -230,6 +230,7 @@ char proc_state(pid_t pid)
 struct fd_list {
 	struct proc_fd *fds;
 	size_t n;
+	int error; /* why one may not be read; 0: all may */
 };
 
 static void add_fd(void *arg, int dir_fd, const char *name)
@@ -238,8 +239,12 @@ static void add_fd(void *arg, int dir_fd, const char *name)
 	struct proc_fd f = { .fd = (int)strtol(name, NULL, 10) };
 	ssize_t n = readlinkat(dir_fd, name, f.link, sizeof(f.link) - 1);
 
-	if (n < 0)
+	if (n < 0) {
+		/* Its owner sees the names, but without CAP_SYS_PTRACE maybe not what they are. */
+		if (errno == EACCES || errno == EPERM)
+			list->error = errno;
 		return;
+	}
 	list->fds = xreallocarray(list->fds, list->n + 1, sizeof(*list->fds));
 	list->fds[list->n++] = f;
 }
@@ -257,8 +262,12 @@ struct err *proc_fds(pid_t pid, struct proc_fd **ret, size_t *ret_n)
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	e = each_number(path, add_fd, &list);
-	if (e)
+	if (!e && list.error)
+		e = err_sys(list.error, "cannot read %s", path);
+	if (e) {
+		free(list.fds);
 		return e;
+	}
 	if (list.n)
 		qsort(list.fds, list.n, sizeof(*list.fds), by_fd);
 	*ret = list.fds;

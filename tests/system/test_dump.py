@@ -2,6 +2,8 @@
 """Dumps: the right bytes in the right places, readers that are content, and every refusal."""
 
 import filecmp
+import ctypes
+import functools
 import os
 import socket
 import stat
@@ -399,6 +401,34 @@ class TestOutputs(DumpCase):
             self.assertEqual(v.read(), want[0x1000:0x2000] + want[:0x1000])
 
 
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 19, 21, 38, 39
+PR_CAPBSET_DROP = 24
+CLONE_NEWNS = 0x20000
+MS_REC_PRIVATE = 0x44000
+
+
+def become(hide=None, files=None, without=()):
+    """
+    For a child of root's before it is another program: with an empty directory, or
+    with these files, in the place of one, and without these capabilities.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def check(status):
+        if status:
+            raise OSError(ctypes.get_errno(), 'become')
+
+    if hide:
+        check(libc.unshare(CLONE_NEWNS))
+        check(libc.mount(b'none', b'/', None, ctypes.c_ulong(MS_REC_PRIVATE), None))
+        check(libc.mount(b'none', hide.encode(), b'tmpfs', ctypes.c_ulong(0), None))
+    for name, text in (files or {}).items():
+        with open(os.path.join(hide, name), 'w') as f:
+            f.write(text)
+    for capability in without:
+        check(libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0))
+
+
 class TestRefusals(DumpCase):
     def refuse(self, status, target, out, *patterns, options=(), **kw):
         self.check_error(self.run_server('dump', '-q', *options, *harness.target_of(target), out, **kw), status,
@@ -425,7 +455,7 @@ class TestRefusals(DumpCase):
         self.refuse(1, 99999999, self.path('out'), '99999999')
         sleeper = subprocess.Popen(['sleep', '1000'])
         self.addCleanup(harness._end, sleeper)
-        self.refuse(1, sleeper.pid, self.path('out'), str(sleeper.pid))
+        self.refuse(1, sleeper.pid, self.path('out'), r'\b%d runs no KVM guest' % sleeper.pid)
         self.nothing_left(self.dir)
 
     def test_no_permission(self):
@@ -440,6 +470,28 @@ class TestRefusals(DumpCase):
         self.refuse(1, vmm, self.path('out'), 'CAP_|capabilit|[Pp]ermission|permitted', preexec_fn=become_nobody)
         self.nothing_left(self.dir)
         vmm.counts_on()
+
+    def refuse_as(self, pattern, **kw):
+        """Of a child that becomes something else first."""
+        vmm = self.vmm()
+        self.refuse(1, vmm, self.path('out'), pattern, preexec_fn=functools.partial(become, **kw))
+        self.nothing_left(self.dir)
+        vmm.counts_on()
+
+    def test_no_ptrace(self):
+        self.refuse_as('CAP_SYS_PTRACE', without=[CAP_SYS_PTRACE])
+
+    def test_no_bpf(self):
+        self.refuse_as('CAP_BPF and CAP_PERFMON', without=[CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF])
+
+    def test_locked_down(self):
+        """A kernel that says so, and refuses BPF."""
+        self.refuse_as('locked down.*lockdown=integrity', hide='/sys/kernel/security',
+                       files={'lockdown': 'none integrity [confidentiality]\n'},
+                       without=[CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF])
+
+    def test_no_btf(self):
+        self.refuse_as('no BTF.*CONFIG_DEBUG_INFO_BTF', hide='/sys/kernel/btf')
 
     def test_already_traced(self):
         vmm = self.vmm()
