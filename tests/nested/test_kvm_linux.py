@@ -12,6 +12,8 @@ import harness
 
 sys.path.insert(0, os.path.join(harness.TOP, 'tests', 'linux'))
 import guests
+import test_control
+import test_vmlinux
 
 MEGABYTES = 256
 CODE_READS = 50
@@ -20,7 +22,9 @@ RIP = 16  # in gdb's order
 LINKED_AT = 0xffffffff81000000  # _stext, without randomisation
 
 
-class TestKvmLinux(guests.GuestCase):
+class TestKvmLinux(test_vmlinux.SymbolTests, test_vmlinux.GdbCase):
+    arch = 'amd64'
+
     @classmethod
     def setUpClass(cls):
         harness.require_kvm()
@@ -29,6 +33,10 @@ class TestKvmLinux(guests.GuestCase):
     @classmethod
     def make_guest(cls):
         return guests.Linux('amd64', accel='kvm', megabytes=MEGABYTES)
+
+    def setUp(self):
+        super().setUp()
+        self.target = self.guest.pid
 
     def attach(self):
         rsp = self.rsp(self.guest.pid)
@@ -66,7 +74,7 @@ class TestKvmLinux(guests.GuestCase):
             self.assertEqual(data, self.guest.memsave(at, CODE_BYTES), hex(at))
 
     def test_banner(self):
-        banner, = self.guest.run('cat /proc/version')
+        banner = self.banner()
         rsp = self.attach()
         self.assertEqual(rsp.read(self.guest.symbols['linux_banner'], len(banner)), banner.encode())
         self.assertEqual(rsp.detach(), 'OK')
@@ -121,3 +129,20 @@ class TestKvmLinux(guests.GuestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
         return done.stdout.decode()
 
+
+
+class TestRunControl(test_control.RunTests, guests.GuestCase):
+    # x86 has none for reads alone.
+    WATCHPOINTS = {2: 'watch', 4: 'awatch'}
+
+    @classmethod
+    def setUpClass(cls):
+        harness.require_kvm()
+        super().setUpClass()
+
+    @classmethod
+    def make_guest(cls):
+        return guests.Linux('amd64', accel='kvm', megabytes=MEGABYTES, append=cls.SPIN)
+
+    def find_target(self):
+        return '--attach', str(self.guest.pid)
