@@ -29,6 +29,24 @@ LINEAR_MAP_PPC64 = 0xc << 60
 WAITS = {'amd64': 'HLT=1', 's390x': r'PSW=mask \w{3}[2367abef]'}
 
 
+# Of our target.xml, the numbers of the program counter and of the stack pointer; and s390x's PSW mask.
+PC = {'amd64': 16, 's390x': 1, 'ppc64el': 32}
+SP = {'amd64': 7, 's390x': 17, 'ppc64el': 1}
+PSW_MASK, PSW_PROBLEM_STATE = 0, 1 << 48
+BYTE_ORDER = {'amd64': 'little', 's390x': 'big', 'ppc64el': 'little'}
+
+
+def register(rsp, arch, number):
+    """Of the thread that the session has chosen."""
+    return int.from_bytes(bytes.fromhex(rsp.ask('p%x' % number)), BYTE_ORDER[arch])
+
+
+def in_user_space(rsp, arch):
+    if arch == 's390x':
+        return bool(register(rsp, arch, PSW_MASK) & PSW_PROBLEM_STATE)
+    return register(rsp, arch, PC[arch]) < 1 << 63
+
+
 class Machine:
     """What QEMU needs to be one; cpu is the model when a test asks for none."""
 

@@ -25,8 +25,6 @@ class RunTests:
     CALLED = 'ksys_write'   # by each turn of the spinner
     ENTRY = 0
     COUNTED = 'jiffies_64'
-    PC = None               # its number in our target.xml
-    ORDER = 'little'
     # By the kind of packet, what stops name them.
     WATCHPOINTS = {2: 'watch', 3: 'rwatch', 4: 'awatch'}
 
@@ -74,9 +72,9 @@ class RunTests:
 
     def stopped(self, reply):
         """(thread, pc)"""
-        match = re.match(r'T05thread:(\d+);.*?\b%x:([0-9a-f]{16});' % self.PC, reply)
+        match = re.match(r'T05thread:(\d+);.*?\b%x:([0-9a-f]{16});' % guests.PC[self.guest.arch], reply)
         self.assertTrue(match, reply)
-        return int(match.group(1)), int.from_bytes(bytes.fromhex(match.group(2)), self.ORDER)
+        return int(match.group(1)), int.from_bytes(bytes.fromhex(match.group(2)), guests.BYTE_ORDER[self.guest.arch])
 
     def set(self, kind, address, size):
         self.assertEqual(self.session.ask('Z%d,%x,%x' % (kind, address, size)), 'OK')
@@ -84,12 +82,9 @@ class RunTests:
     def clear(self, kind, address, size):
         self.assertEqual(self.session.ask('z%d,%x,%x' % (kind, address, size)), 'OK')
 
-    def pc(self, thread):
-        self.assertEqual(self.session.thread(thread), 'OK')
-        return int.from_bytes(bytes.fromhex(self.session.ask('p%x' % self.PC)), self.ORDER)
-
     def in_user_space(self, thread):
-        return self.pc(thread) < 1 << 63
+        self.assertEqual(self.session.thread(thread), 'OK')
+        return guests.in_user_space(self.session, self.guest.arch)
 
     def hit(self, address):
         """The thread that came to it."""
@@ -127,7 +122,8 @@ class RunTests:
 
     def test_breakpoint_in_user_space(self):
         """Where a spinner is, which comes by there again."""
-        at = self.pc(self.a_thread_in_user_space())
+        self.session.thread(self.a_thread_in_user_space())
+        at = guests.register(self.session, self.guest.arch, guests.PC[self.guest.arch])
         code = self.session.read(at, 8)
         for kind in (0, 1):
             with self.subTest(kind=kind):
@@ -219,7 +215,7 @@ class RunTests:
         self.assertEqual(self.session.detach(), 'OK')
         remote = 'target remote | ' + ' '.join(map(str, (harness.SERVER, '-', *self.target)))
         # Without a file gdb does not learn the byte order, and its variables have that of their time.
-        words = ['set endian ' + self.ORDER, remote, 'set var $n = 0', 'hbreak *%#x' % self.called, 'continue', 'delete',
+        words = ['set endian ' + guests.BYTE_ORDER[self.guest.arch], remote, 'set var $n = 0', 'hbreak *%#x' % self.called, 'continue', 'delete',
                  'break *%#x if ++$n == 3' % self.called, 'continue', 'p $n',
                  'stepi', 'thread apply all bt 1', 'detach']
         out = self.run_gdb('-ex', 'set pagination off', '-ex', 'set width 0', '-ex', 'set confirm off', '-ex',
@@ -233,27 +229,17 @@ class RunTests:
 
 
 class TestAmd64(RunTests, guests.GuestCase):
-    PC = 16
-
     @classmethod
     def make_guest(cls):
         return guests.Linux('amd64', append=cls.SPIN)
 
 
 class TestS390x(RunTests, guests.GuestCase):
-    PC = 1
-    PSWM, R15 = 0, 17
-    PROBLEM_STATE = 1 << 48
     COUNTED = None
-    ORDER = 'big'
 
     @classmethod
     def make_guest(cls):
         return guests.Linux('s390x', append=cls.SPIN)
-
-    def in_user_space(self, thread):
-        self.assertEqual(self.session.thread(thread), 'OK')
-        return bool(int(self.session.ask('p%x' % self.PSWM), 16) & self.PROBLEM_STATE)
 
     def find_watched(self):
         """Where each function that the system call calls saves the stack pointer: its kallsyms has no data."""
@@ -261,7 +247,7 @@ class TestS390x(RunTests, guests.GuestCase):
         thread, _ = self.stopped(self.session.ask('vCont;c', 60))
         self.clear(1, self.called, 4)
         self.session.thread(thread)
-        return int(self.session.ask('p%x' % self.R15), 16) + 120
+        return guests.register(self.session, 's390x', guests.SP['s390x']) + 120
 
     def find_read(self):
         """
@@ -272,7 +258,6 @@ class TestS390x(RunTests, guests.GuestCase):
 
 
 class TestPpc64el(RunTests, guests.GuestCase):
-    PC = 32
     ENTRY = 8  # where the kernel itself calls it: its table of contents is set already
 
     @classmethod
