@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/ppc64/ppc64.h"
 #include "arch/x86_64/x86_64.h"
 #include "base/alloc.h"
 #include "guest/hmp_regs.h"
@@ -127,13 +128,32 @@ static struct err *write_stub(struct qemu_stub *s, unsigned vcpu, const struct r
 	return e;
 }
 
+/* QEMU 7.2's stub has special-purpose registers of the first vCPU alone; without this one page tables are of no use. */
+static void add_pid(struct qmp *q, int index, struct regs *ret)
+{
+	char *text = NULL, *end;
+	uint64_t value;
+	struct err *e;
+
+	if (strcmp(ret->arch->name, "ppc64") || regs_bytes(ret, PPC64_PID))
+		return;
+	e = qmp_hmp(q, index, "print /x $pid", &text);
+	value = e ? 0 : strtoull(text, &end, 0);
+	if (!e && end != text)
+		regs_set(ret, PPC64_PID, value);
+	err_destroy(e);
+	free(text);
+}
+
 struct err *qemu_regs_read(struct qmp *q, struct qemu_stub *s, unsigned vcpu, int index, struct regs *ret)
 {
 	struct regs *monitor = regs_create(ret->arch, ret->order);
 	struct err *no_monitor = qemu_regs_by_monitor(q, index, monitor), *e = read_stub(s, vcpu, ret);
 
-	if (!e)
+	if (!e) {
 		merge(ret, monitor);
+		add_pid(q, index, ret);
+	}
 	regs_destroy(monitor);
 	if (!e && !s->stub)
 		return no_monitor;
