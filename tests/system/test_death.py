@@ -212,7 +212,7 @@ class TestRandomKills(harness.Case):
         for n in range(KILLS):
             self.kill_all(qemu, n)
             self.assertTrue(qemu.running())
-        qemu.counts_on()
+        qemu.counts_on(60)
 
     def test_front_end_alone(self):
         """The guardian is left to undo everything: within a second, and with no EINTR to be seen."""
