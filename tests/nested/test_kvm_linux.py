@@ -22,8 +22,8 @@ RIP = 16  # in gdb's order
 LINKED_AT = 0xffffffff81000000  # _stext, without randomisation
 
 
-class TestKvmLinux(test_vmlinux.SymbolTests, test_vmlinux.GdbCase):
-    arch = 'amd64'
+class KvmGuest:
+    SPIN = ''
 
     @classmethod
     def setUpClass(cls):
@@ -32,7 +32,11 @@ class TestKvmLinux(test_vmlinux.SymbolTests, test_vmlinux.GdbCase):
 
     @classmethod
     def make_guest(cls):
-        return guests.Linux('amd64', accel='kvm', megabytes=MEGABYTES)
+        return guests.Linux('amd64', accel='kvm', megabytes=MEGABYTES, append=cls.SPIN)
+
+
+class TestKvmLinux(KvmGuest, test_vmlinux.SymbolTests, test_vmlinux.GdbCase):
+    arch = 'amd64'
 
     def setUp(self):
         super().setUp()
@@ -130,19 +134,10 @@ class TestKvmLinux(test_vmlinux.SymbolTests, test_vmlinux.GdbCase):
         return done.stdout.decode()
 
 
-
-class TestRunControl(test_control.RunTests, guests.GuestCase):
+class TestRunControl(KvmGuest, test_control.RunTests, guests.GuestCase):
+    SPIN = test_control.RunTests.SPIN
     # x86 has none for reads alone.
     WATCHPOINTS = {2: 'watch', 4: 'awatch'}
-
-    @classmethod
-    def setUpClass(cls):
-        harness.require_kvm()
-        super().setUpClass()
-
-    @classmethod
-    def make_guest(cls):
-        return guests.Linux('amd64', accel='kvm', megabytes=MEGABYTES, append=cls.SPIN)
 
     def find_target(self):
         return '--attach', str(self.guest.pid)
