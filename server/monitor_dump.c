@@ -170,7 +170,7 @@ static struct err *take_long(struct cursor *c, struct cursor *word, struct dump_
 		e = err_new(ERR_INVALID, "--%s %s", text, option->value ? "needs a value" : "takes no value");
 	if (!e) {
 		value = cursor_dup(word);
-		e = option->set(&w->options, value);
+		e = option_set(option, &w->options, value);
 	}
 	free(text);
 	free(value);

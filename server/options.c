@@ -79,72 +79,9 @@ static struct err *set_vm(struct options *o, const char *value)
 	return NULL;
 }
 
-static struct err *set_once(struct options *o, const char *value)
-{
-	(void)value;
-	o->once = true;
-	return NULL;
-}
-
-static struct err *set_multi(struct options *o, const char *value)
-{
-	(void)value;
-	o->multi = true;
-	return NULL;
-}
-
-static struct err *set_wait(struct options *o, const char *value)
-{
-	(void)value;
-	o->wait = true;
-	return NULL;
-}
-
-static struct err *set_allow_remote(struct options *o, const char *value)
-{
-	(void)value;
-	o->allow_remote = true;
-	return NULL;
-}
-
-static struct err *set_debug(struct options *o, const char *value)
-{
-	(void)value;
-	o->debug = true;
-	return NULL;
-}
-
-static struct err *set_quiet(struct options *o, const char *value)
-{
-	(void)value;
-	o->quiet = true;
-	return NULL;
-}
-
-static struct err *set_paging(struct options *o, const char *value)
-{
-	(void)value;
-	o->dump.paging = true;
-	return NULL;
-}
-
-static struct err *set_snapshot(struct options *o, const char *value)
-{
-	(void)value;
-	o->snapshot = true;
-	return NULL;
-}
-
 static struct err *set_format(struct options *o, const char *value)
 {
 	return err_prefix(dump_format_by_name(value, &o->dump.format), "--format");
-}
-
-static struct err *set_flatten(struct options *o, const char *value)
-{
-	(void)value;
-	o->dump.flatten = true;
-	return NULL;
 }
 
 static struct err *set_begin(struct options *o, const char *value)
@@ -157,13 +94,6 @@ static struct err *set_length(struct options *o, const char *value)
 {
 	o->has_length = true;
 	return number("length", value, &o->length);
-}
-
-static struct err *set_on_panic(struct options *o, const char *value)
-{
-	(void)value;
-	o->on_panic = true;
-	return NULL;
 }
 
 static struct err *set_exclude(struct options *o, const char *value)
@@ -194,27 +124,6 @@ static struct err *set_dump_level(struct options *o, const char *value)
 	if (level > PAGES_ALL)
 		return err_new(ERR_USAGE, "--dump-level: %s is not from 0 to 31", value);
 	o->dump.leave_out |= (unsigned)level;
-	return NULL;
-}
-
-static struct err *set_sha256(struct options *o, const char *value)
-{
-	(void)value;
-	o->dump.sha256 = true;
-	return NULL;
-}
-
-static struct err *set_estimate(struct options *o, const char *value)
-{
-	(void)value;
-	o->estimate = true;
-	return NULL;
-}
-
-static struct err *set_json(struct options *o, const char *value)
-{
-	(void)value;
-	o->json = true;
 	return NULL;
 }
 
@@ -270,35 +179,46 @@ static struct err *set_version(struct options *o, const char *value)
 	return NULL;
 }
 
+#define CALL(fn) .set = (fn)
+#define FLAG(member) .flag = offsetof(struct options, member)
+
 static const struct option_desc table[] = {
-	{ "attach", 0, "PID", WITH_TARGET, "the guest of this KVM process", set_attach },
-	{ "core", 0, "FILE", WITH_TARGET, "the guest that this vmcore was written of", set_core },
-	{ "qmp", 0, "SOCKET", WITH_TARGET, "the guest of the QEMU with this QMP socket: PATH, HOST:PORT", set_qmp },
-	{ "vm", 0, "N", WITH_TARGET, "which VM of a process that has several, from 0", set_vm },
-	{ "once", 0, NULL, IN_SERVE, "exit when the first client has left", set_once },
-	{ "multi", 0, NULL, IN_SERVE, "let clients attach to any KVM process; TARGET may be left out", set_multi },
-	{ "wait", 0, NULL, IN_SERVE, "with --attach: hold the guest when it is to run next, for gdb", set_wait },
-	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", set_allow_remote },
-	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", set_quiet },
-	{ "paging", 'p', NULL, IN_DUMPS, "a program header for each mapping of the page tables", set_paging },
-	{ "snapshot", 0, NULL, IN_DUMPS, "let the guest go on while the dump is written", set_snapshot },
-	{ "format", 0, "NAME", IN_DUMPS, "elf, or kdump-zlib, kdump-lzo, kdump-snappy, kdump-zstd", set_format },
-	{ "flatten", 0, NULL, IN_DUMPS, "a kdump format for pipes, which makedumpfile -R puts in order", set_flatten },
-	{ "exclude", 0, "LIST", IN_DUMPS, "leave these pages out: zero,cache,private,user,free", set_exclude },
-	{ "dump-level", 'd', "LEVEL", IN_DUMPS, "the same by number, the sum of 1, 2, 4, 8, 16", set_dump_level },
-	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", set_begin },
-	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", set_length },
-	{ "bandwidth", 0, "RATE", IN_DUMPS, "write at most so many bytes a second: 100M", set_bandwidth },
-	{ "timeout", 0, "SECONDS", IN_DUMPS, "give the dump up when it takes longer", set_timeout },
-	{ "on-panic", 0, NULL, IN_DUMP, "wait until the guest panics, and dump it then", set_on_panic },
-	{ "estimate", 0, NULL, IN_DUMP, "print how large the file would be, and write nothing", set_estimate },
-	{ "json", 0, NULL, IN_DUMP, "print the result as JSON on standard output", set_json },
-	{ "sha256", 0, NULL, IN_DUMPS, "with the SHA-256 of what was written", set_sha256 },
-	{ "command", 'c', "COMMAND", IN_CONSOLE, "run this and exit; may be given again", set_command },
-	{ "debug", 0, NULL, EVERYWHERE, "log packets and decisions on stderr", set_debug },
-	{ "help", 'h', NULL, EVERYWHERE, "print this and exit", set_help },
-	{ "version", 0, NULL, EVERYWHERE, "print the version and exit", set_version },
+	{ "attach", 0, "PID", WITH_TARGET, "the guest of this KVM process", CALL(set_attach) },
+	{ "core", 0, "FILE", WITH_TARGET, "the guest that this vmcore was written of", CALL(set_core) },
+	{ "qmp", 0, "SOCKET", WITH_TARGET, "the guest of the QEMU with this QMP socket: PATH, HOST:PORT", CALL(set_qmp) },
+	{ "vm", 0, "N", WITH_TARGET, "which VM of a process that has several, from 0", CALL(set_vm) },
+	{ "once", 0, NULL, IN_SERVE, "exit when the first client has left", FLAG(once) },
+	{ "multi", 0, NULL, IN_SERVE, "let clients attach to any KVM process; TARGET may be left out", FLAG(multi) },
+	{ "wait", 0, NULL, IN_SERVE, "with --attach: hold the guest when it is to run next, for gdb", FLAG(wait) },
+	{ "allow-remote", 0, NULL, IN_SERVE, "let COMM be an address that other machines reach", FLAG(allow_remote) },
+	{ "quiet", 'q', NULL, IN_DUMP, "no progress and no summary", FLAG(quiet) },
+	{ "paging", 'p', NULL, IN_DUMPS, "a program header for each mapping of the page tables", FLAG(dump.paging) },
+	{ "snapshot", 0, NULL, IN_DUMPS, "let the guest go on while the dump is written", FLAG(snapshot) },
+	{ "format", 0, "NAME", IN_DUMPS, "elf, or kdump-zlib, kdump-lzo, kdump-snappy, kdump-zstd", CALL(set_format) },
+	{ "flatten", 0, NULL, IN_DUMPS, "a kdump format for pipes, which makedumpfile -R puts in order", FLAG(dump.flatten) },
+	{ "exclude", 0, "LIST", IN_DUMPS, "leave these pages out: zero,cache,private,user,free", CALL(set_exclude) },
+	{ "dump-level", 'd', "LEVEL", IN_DUMPS, "the same by number, the sum of 1, 2, 4, 8, 16", CALL(set_dump_level) },
+	{ "begin", 0, "A", IN_DUMP, "only guest-physical memory from this address on", CALL(set_begin) },
+	{ "length", 0, "N", IN_DUMP, "and only this many bytes of it", CALL(set_length) },
+	{ "bandwidth", 0, "RATE", IN_DUMPS, "write at most so many bytes a second: 100M", CALL(set_bandwidth) },
+	{ "timeout", 0, "SECONDS", IN_DUMPS, "give the dump up when it takes longer", CALL(set_timeout) },
+	{ "on-panic", 0, NULL, IN_DUMP, "wait until the guest panics, and dump it then", FLAG(on_panic) },
+	{ "estimate", 0, NULL, IN_DUMP, "print how large the file would be, and write nothing", FLAG(estimate) },
+	{ "json", 0, NULL, IN_DUMP, "print the result as JSON on standard output", FLAG(json) },
+	{ "sha256", 0, NULL, IN_DUMPS, "with the SHA-256 of what was written", FLAG(dump.sha256) },
+	{ "command", 'c', "COMMAND", IN_CONSOLE, "run this and exit; may be given again", CALL(set_command) },
+	{ "debug", 0, NULL, EVERYWHERE, "log packets and decisions on stderr", FLAG(debug) },
+	{ "help", 'h', NULL, EVERYWHERE, "print this and exit", CALL(set_help) },
+	{ "version", 0, NULL, EVERYWHERE, "print the version and exit", CALL(set_version) },
 };
+
+struct err *option_set(const struct option_desc *d, struct options *o, const char *value)
+{
+	if (d->set)
+		return d->set(o, value);
+	*(bool *)((char *)o + d->flag) = true;
+	return NULL;
+}
 
 const struct option_desc *options_table(size_t *ret_n)
 {
@@ -489,7 +409,7 @@ struct err *options_parse(int argc, char **argv, struct options *ret)
 
 		if (row >= 0)
 			seen |= 1ull << row;
-		e = row < 0 ? getopt_error(found, argv) : table[row].set(&o, optarg);
+		e = row < 0 ? getopt_error(found, argv) : option_set(&table[row], &o, optarg);
 	}
 	if (!e)
 		e = finish(&o, argv + optind, argc - optind, n_behind, seen);

@@ -72,7 +72,11 @@ struct option_desc {
 	unsigned modes;    /* 1 << enum mode, of where it means something */
 	const char *help;
 	struct err *(*set)(struct options *o, const char *value);
+	size_t flag;       /* where there is no set: the offset of a bool in struct options */
 };
+
+/* value is NULL where the option takes none. */
+struct err *option_set(const struct option_desc *d, struct options *o, const char *value) MUST_CHECK;
 
 const struct option_desc *options_table(size_t *ret_n);
 
