@@ -23,6 +23,8 @@ CHUNK = 1 << 20
 TOUCHED_MEGABYTES = 200
 RSS_BAR_KIB = 64 * 1024
 PAUSES = 5
+# The last copy's memory is given back by then.
+SETTLE_SECONDS = 3
 QEMU_SECONDS = 1800
 ELF = 'elf'
 FORMATS = ELF, 'kdump-zlib', 'kdump-lzo', 'kdump-snappy', 'kdump-zstd'
@@ -170,7 +172,10 @@ def beside_makedumpfile(table):
 def pauses(table, label, kind):
     with contextlib.closing(kind(fill='random', touched=MEGABYTES - 1, running=True)) as qemu:
         huge = qemu.huge_kib() >> 10
-        dumps = [ours(qemu, ELF, '--snapshot') for _ in range(PAUSES)]
+        dumps = []
+        for _ in range(PAUSES):
+            time.sleep(SETTLE_SECONDS)
+            dumps.append(ours(qemu, ELF, '--snapshot'))
         median = statistics.median(d.pause for d in dumps)
         bar = PAUSE_BARS[label]
         table.row(median < bar, label, '%d MiB' % huge, '%.1f' % (1000 * median), '%.0f' % (1000 * bar),
