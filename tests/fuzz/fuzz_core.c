@@ -34,27 +34,33 @@ static void read_memory(struct guest *g)
 	}
 }
 
-static void dump(struct guest *g, bool paging)
+static const struct dump_options DUMPS[] = {
+	{ .format = DUMP_ELF },
+	{ .paging = true },
+	{ .format = DUMP_KDUMP_ZLIB, .flatten = true, .leave_out = PAGES_ALL },
+};
+
+static void dump(struct guest *g, const struct dump_options *opt)
 {
-	const struct dump_options opt = { .paging = paging };
 	struct guest_image *img = NULL;
 	struct dump_plan *p = NULL;
 	struct dump_sink *s = NULL;
-	struct dump_job *job;
+	struct dump_job *job = NULL;
 	struct err *e = guest_image_create(g, &img);
 
 	if (!e)
-		e = dump_plan_create(img, &opt, &p);
+		err_destroy(guest_image_leave_out(img, opt->leave_out));
+	if (!e)
+		e = dump_plan_create(img, opt, &p);
 	if (!e)
 		e = dump_sink_open_path("/dev/null", 0, &s);
-	if (!e) {
-		job = dump_job_create(p, s);
-		for (int i = 0; i < 4 && dump_job_step(job); i++)
-			;
-		dump_job_destroy(job);
-	} else {
+	if (!e)
+		e = dump_job_create(p, s, &job);
+	else
 		dump_plan_destroy(p);
-	}
+	for (int i = 0; job && i < 4 && dump_job_step(job); i++)
+		;
+	dump_job_destroy(job);
 	err_destroy(e);
 	guest_image_destroy(img);
 }
@@ -73,8 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (!e) {
 		g->os = linux_os_create(g);
 		read_memory(g);
-		dump(g, false);
-		dump(g, true);
+		for (size_t i = 0; i < ARRAY_LEN(DUMPS); i++)
+			dump(g, &DUMPS[i]);
 		guest_destroy(g);
 	}
 	err_destroy(e);
