@@ -322,9 +322,10 @@ class TestMemory(QmpCase):
         os.rename(self.path('ram'), self.path('moved'))
         harness.shutil.copyfile(self.path('moved'), self.path('ram'))
         self.assertIn(', by the file behind it', self.say(machine, 'info mtree'))
+        # Samples are compared, some MiB from each other; where depends on how far the firmware is.
         with open(self.path('ram'), 'r+b') as other:
-            other.seek((128 << 20) // 15 * 8)
-            other.write(b'other' * 1000)
+            other.seek(64 << 20)
+            other.write(b'other' * (2 << 20))
         self.assertNotIn(', by the file behind it', self.say(machine, 'info mtree'))
 
     def test_by_the_monitor_where_there_is_no_other_way(self):
