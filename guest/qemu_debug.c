@@ -342,6 +342,20 @@ static void note_hit(struct qemu_debug_cpu *c, unsigned vcpu, enum breakpoint_ki
 				       .cause = STOP_BREAKPOINT, .breakpoint = kind, .gva = gva };
 }
 
+/* QEMU 7.2 may tell a hit of a watchpoint that it has freed since, at whatever address stands there now. */
+static bool is_stale(const struct guest *g, const struct guest_event *reply)
+{
+	if (reply->breakpoint == BREAKPOINT_SOFTWARE || reply->breakpoint == BREAKPOINT_HARDWARE)
+		return false;
+	for (size_t i = 0; i < g->n_breakpoints; i++) {
+		const struct breakpoint *b = &g->breakpoints[i];
+
+		if (b->kind != BREAKPOINT_SOFTWARE && b->kind != BREAKPOINT_HARDWARE && reply->gva - b->gva < b->bytes)
+			return false;
+	}
+	return true;
+}
+
 /* What a vCPU has stopped for, if for anything. The reply names one of those that did. */
 static struct err *look_at(struct guest *g, struct qemu_debug *d, unsigned vcpu, const struct guest_event *reply)
 {
@@ -354,7 +368,7 @@ static struct err *look_at(struct guest *g, struct qemu_debug *d, unsigned vcpu,
 	if (e)
 		return e;
 	b = breakpoint_at(g, pc);
-	if (named && reply->cause == STOP_BREAKPOINT)
+	if (named && reply->cause == STOP_BREAKPOINT && !is_stale(g, reply))
 		note_hit(c, vcpu, reply->breakpoint, reply->gva, pc);
 	else if (b && c->action == RUN_CONTINUE)
 		note_hit(c, vcpu, b->kind, b->gva, pc);
