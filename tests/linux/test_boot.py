@@ -26,7 +26,7 @@ class LinuxTests:
 
     def test_banner(self):
         banner, = self.guest.run('cat /proc/version')
-        self.assertEqual(self.guest.memsave(self.guest.symbols['linux_banner'], len(banner)).decode(), banner)
+        self.assertEqual(self.guest.image_memory(self.guest.symbols['linux_banner'], len(banner)).decode(), banner)
 
     def test_vmcoreinfo(self):
         address, size = self.guest.vmcoreinfo

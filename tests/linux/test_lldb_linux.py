@@ -4,6 +4,7 @@
 import re
 
 import guests
+import harness
 import test_lldb
 
 BANNER_BYTES = 32
@@ -23,10 +24,22 @@ class LldbTests:
         super().setUp()
         self.target = ('--qmp', self.guest.qmp_path)
 
-    def test_looks(self):
+    def stops_in_sight_of(self, gva, data):
+        """A vCPU in user space may not see the kernel's memory."""
         self.guest.stop()
-        self.addCleanup(self.guest.cont)
+        try:
+            if self.guest.memsave(gva, len(data)) == data:
+                return True
+        except AssertionError:
+            pass
+        self.guest.cont()
+        return False
+
+    def test_looks(self):
         banner = self.guest.symbols['linux_banner']
+        data = self.guest.image_memory(banner, BANNER_BYTES)
+        harness.wait_for(lambda: self.stops_in_sight_of(banner, data), 60, 'vCPU 0 sees the kernel')
+        self.addCleanup(self.guest.cont)
         out = self.served(self.target, 'thread list', 'register read ' + ' '.join(self.REGISTERS),
                           'memory read --size 1 --format x --count %d %#x' % (BANNER_BYTES, banner),
                           'process plugin packet monitor info version', 'process plugin packet send qC', 'detach')
@@ -35,8 +48,7 @@ class LldbTests:
         for name, pattern in self.REGISTERS.items():
             self.check_register(out, name, int(re.search(pattern, said).group(1), 16))
         lines = re.findall(r'^0x[0-9a-f]+:((?: 0x[0-9a-f]{2})+)$', out, re.M)
-        self.assertEqual(bytes(int(byte, 16) for line in lines for byte in line.split()),
-                         self.guest.image_memory(banner, BANNER_BYTES))
+        self.assertEqual(bytes(int(byte, 16) for line in lines for byte in line.split()), data)
         self.assertRegex(out, r'\b\d+\.\d+\.\d+ \(')
         self.assertIn('response: QC1', out)
         self.assertIn('detached', out)

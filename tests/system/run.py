@@ -194,8 +194,8 @@ class Worker:
 
 
 def run_parallel(tasks, jobs):
-    """The counts of each task."""
-    waiting, counts, workers = collections.deque(range(len(tasks))), [], []
+    """The counts of each task, in their order."""
+    waiting, counts, workers = collections.deque(range(len(tasks))), {}, []
 
     def feed(worker):
         if waiting:
@@ -213,7 +213,7 @@ def run_parallel(tasks, jobs):
     while workers:
         for connection in multiprocessing.connection.wait([w.connection for w in workers]):
             worker = next(w for w in workers if w.connection is connection)
-            said = worker.receive()
+            said, number = worker.receive(), worker.task
             if isinstance(said, str):
                 print(said, flush=True)
                 continue
@@ -227,14 +227,23 @@ def run_parallel(tasks, jobs):
                     add_worker()
             else:
                 feed(worker)
-            counts.append(said)
-    return counts
+            counts[number] = said
+    return [counts[number] for number in range(len(tasks))]
 
 
 def run_all(tasks, jobs):
     if jobs > 1:
         return run_parallel(tasks, jobs)
     return [task.run(lambda line: print(line, flush=True)) for task in tasks]
+
+
+def run_again(tasks, counts):
+    """Those that failed, each by itself: on a busy machine a guest may be too slow."""
+    for number, task in enumerate(tasks):
+        if counts[number].failed:
+            print('again: %s' % task.name, flush=True)
+            counts[number], = run_all([task], 1)
+    return counts
 
 
 def arguments():
@@ -244,6 +253,7 @@ def arguments():
                         help='where the tests are, which may use the modules of this directory; can be repeated')
     parser.add_argument('--no-skips', action='store_true', help='a test that is skipped is a failure')
     parser.add_argument('--unit', metavar='PROGRAM', action='append', default=[], help='a unit test to run first')
+    parser.add_argument('--again', action='store_true', help='what fails is run once more, and counts as it is then')
     parser.add_argument('--list', action='store_true', help='print the names of the system tests')
     parser.add_argument('--jobs', type=int, default=1, help='how many to run at once')
     parser.add_argument('--seconds', type=int, default=TEST_SECONDS, help='time for one system test')
@@ -263,7 +273,11 @@ def main():
         return 2
     tasks = [Task(p, functools.partial(run_unit, p)) for p in args.unit if not args.k or any(k in p for k in args.k)]
     tasks += [Task(name_of(group[0]), functools.partial(run_tests, group, args)) for group in grouped(tests)]
+    # Ignored, as in a shell's background, it would be in all that is started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     counts = run_all(tasks, args.jobs)
+    if args.again:
+        counts = run_again(tasks, counts)
     skipped = [skip for c in counts for skip in c.skipped]
     for skip in skipped:
         print('skipped: %s: %s' % skip)
