@@ -736,15 +736,19 @@ class TestQemu(RunCase):
         for n in range(3):
             self.set(rsp, 1, 0x123450)
             rsp.send('vCont;c')
+            if n:
+                qemu.answer('cont')
             qemu.qmp('stop')
             self.interrupt(rsp)
             self.set(rsp, 1, 0xfffffff0)
             rsp.send('vCont;c')
             qemu.qmp('system_reset')
-            qemu.qmp('cont')
+            # The stop may come before QEMU has said that it goes on.
+            qemu.socket.sendall(b'{"execute": "cont"}\n')
             self.assertEqual(self.stop_of(rsp.receive().decode('latin-1'))[0], 1)
             self.clear(rsp, 1, 0xfffffff0)
         self.assertEqual(rsp.detach(), 'OK')
+        qemu.answer('cont')
         qemu.wait_for_firmware()
 
     def test_its_own_stub_is_in_use(self):
