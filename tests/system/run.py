@@ -273,8 +273,9 @@ def main():
         return 2
     tasks = [Task(p, functools.partial(run_unit, p)) for p in args.unit if not args.k or any(k in p for k in args.k)]
     tasks += [Task(name_of(group[0]), functools.partial(run_tests, group, args)) for group in grouped(tests)]
-    # Ignored, as in a shell's background, it would be in all that is started.
+    # Ignored, as in a shell's background or under nohup, they would be in all that is started.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     counts = run_all(tasks, args.jobs)
     if args.again:
         counts = run_again(tasks, counts)

@@ -397,6 +397,8 @@ class Failures:
         look, before = harness.Look(vmm.pid), flags(vmm.pid)
         proc = self.begun(vmm)
         proc.send_signal(signal.SIGINT)
+        # Before anything is read: it may be done with the rest at once.
+        proc.wait(harness.patience(20))
         _, err = proc.communicate(timeout=harness.patience(20))
         self.assertEqual((proc.returncode, err.count(b'\n')), (1, 1), err)
         self.assertIn(b'cancelled', err)
