@@ -20,20 +20,21 @@
 /* A vCPU whose breakpoint is passed over goes first, on its own; then all do what they were told. */
 enum phase { PHASE_OVER, PHASE_MAIN };
 
+struct patch {
+	struct guardian_patch at;
+	uint8_t saved[KVM_DEBUG_MAX_INSN_BYTES];
+	bool in_memory;
+};
+
 struct armed_vcpu {
 	struct guardian_vcpu order;
-	struct kvm_guest_debug set; /* what KVM has */
+	struct patch next[KVM_DEBUG_MAX_NEXT]; /* of the order: n_next */
+	struct kvm_arming set; /* what KVM has */
 	struct kvm_run *run;        /* the page that KVM and the VMM share; NULL: cannot be had */
 	bool over_left;             /* the instruction at its breakpoint has not been passed */
 	bool rests;                 /* it has a hit, or has passed its breakpoint before others have */
 	bool has_exception;         /* the guest is to get that of exception */
 	struct kvm_hit exception;
-};
-
-struct patch {
-	struct guardian_patch at;
-	uint8_t saved[KVM_DEBUG_INSN_BYTES];
-	bool in_memory;
 };
 
 struct armed {
@@ -51,7 +52,7 @@ struct armed {
 	size_t n_left;
 	enum phase phase;
 	bool arm_new;
-	struct kvm_guest_debug new_debug;
+	struct kvm_arming new_debug;
 	unsigned all_vcpus;
 	bool others_run; /* threads that run no vCPU of ours */
 	bool stuck;
@@ -80,14 +81,23 @@ static struct err *add_vcpu(struct armed *a, int fd, struct armed_vcpu **ret)
 	return NULL;
 }
 
+/* Breakpoint instructions behind the one that is passed over are there for all: one vCPU after the other passes its own. */
+static bool is_its_turn(const struct armed *a, const struct armed_vcpu *v)
+{
+	for (const struct armed_vcpu *before = a->vcpus; before < v; before++)
+		if (before->over_left && before->order.n_next)
+			return false;
+	return v->over_left;
+}
+
 static bool may_run(const struct armed *a, const struct armed_vcpu *v)
 {
 	if (v->rests || v->order.action == RUN_HOLD)
 		return false;
-	return a->phase == PHASE_MAIN || v->over_left;
+	return a->phase == PHASE_MAIN || is_its_turn(a, v);
 }
 
-static const struct kvm_guest_debug *wanted(const struct armed *a, const struct armed_vcpu *v)
+static const struct kvm_arming *wanted(const struct armed *a, const struct armed_vcpu *v)
 {
 	return a->phase == PHASE_OVER ? &v->order.over_debug : &v->order.debug;
 }
@@ -97,7 +107,8 @@ static bool is_armed(const struct armed *a, const struct armed_vcpu *v)
 	return !v->has_exception && !memcmp(&v->set, wanted(a, v), sizeof(v->set));
 }
 
-static struct err *call_kvm(struct armed *a, int fd, unsigned long request, void *data, size_t bytes)
+/* pointer_at: as kvm_debug_pointer_at. */
+static struct err *call_kvm(struct armed *a, int fd, unsigned long request, void *data, size_t bytes, size_t pointer_at)
 {
 	struct injector in;
 	long result = 0;
@@ -105,6 +116,8 @@ static struct err *call_kvm(struct armed *a, int fd, unsigned long request, void
 
 	if (e)
 		return e;
+	if (pointer_at)
+		inject_set_pointer(&in, data, pointer_at, offsetof(struct kvm_arming, list));
 	e = inject_ioctl(&in, fd, request, data, bytes, &result);
 	e = inject_end_after(&in, e, &a->stuck);
 	if (!e && result < 0)
@@ -116,17 +129,17 @@ static struct err *call_kvm(struct armed *a, int fd, unsigned long request, void
 static struct err *tell_cause(struct armed *a, const struct armed_vcpu *v)
 {
 	uint64_t regs[KVM_DEBUG_CAUSE_BYTES / sizeof(uint64_t)];
-	struct err *e = call_kvm(a, v->order.fd, kvm_debug_get_cause, regs, sizeof(regs));
+	struct err *e = call_kvm(a, v->order.fd, kvm_debug_get_cause, regs, sizeof(regs), 0);
 
 	if (e)
 		return e;
 	kvm_debug_set_cause(regs, &v->exception);
-	return call_kvm(a, v->order.fd, kvm_debug_put_cause, regs, sizeof(regs));
+	return call_kvm(a, v->order.fd, kvm_debug_put_cause, regs, sizeof(regs), 0);
 }
 
-static struct err *set_debug(struct armed *a, struct armed_vcpu *v, const struct kvm_guest_debug *d)
+static struct err *set_debug(struct armed *a, struct armed_vcpu *v, const struct kvm_arming *d)
 {
-	struct kvm_guest_debug now = *d;
+	struct kvm_arming now = *d;
 
 	/* Should the call fail half-way it is undone as if it had not. */
 	v->set = *d;
@@ -136,17 +149,73 @@ static struct err *set_debug(struct armed *a, struct armed_vcpu *v, const struct
 	if (v->has_exception && v->exception.kind == KVM_HIT_GUESTS)
 		err_destroy(tell_cause(a, v));
 	v->has_exception = false;
-	return call_kvm(a, v->order.fd, KVM_SET_GUEST_DEBUG, &now, sizeof(now));
+	return call_kvm(a, v->order.fd, KVM_SET_GUEST_DEBUG, &now, sizeof(now), kvm_debug_pointer_at);
 }
 
 /* Where a step starts KVM takes from the registers at this call: each step needs its own. */
 static struct err *arm(struct armed *a, struct armed_vcpu *v)
 {
-	const struct kvm_guest_debug *d = wanted(a, v);
+	const struct kvm_arming *d = wanted(a, v);
 
-	if (is_armed(a, v) && !(d->control & KVM_GUESTDBG_SINGLESTEP))
+	if (is_armed(a, v) && !(d->debug.control & KVM_GUESTDBG_SINGLESTEP))
 		return NULL;
 	return set_debug(a, v, d);
+}
+
+/* ---- breakpoint instructions ---- */
+
+static struct err *put_patches(struct armed *a, struct patch *patches, size_t n)
+{
+	struct err *e = NULL;
+
+	for (size_t i = 0; !e && i < n; i++) {
+		struct patch *p = &patches[i];
+
+		if (p->in_memory)
+			continue;
+		e = tracees_read(a->ts, p->at.hva, p->saved, kvm_debug_insn_bytes);
+		p->in_memory = !e;
+		if (!e)
+			e = tracees_write(a->ts, p->at.hva, kvm_debug_insn, kvm_debug_insn_bytes);
+	}
+	return e;
+}
+
+/* The guest may have written something else there meanwhile, which stays. */
+static void take_patch(struct armed *a, struct patch *p)
+{
+	uint8_t now[KVM_DEBUG_MAX_INSN_BYTES];
+	struct err *e = tracees_read(a->ts, p->at.hva, now, kvm_debug_insn_bytes);
+
+	if (!e && !memcmp(now, kvm_debug_insn, kvm_debug_insn_bytes))
+		e = tracees_write(a->ts, p->at.hva, p->saved, kvm_debug_insn_bytes);
+	/* Memory that is no longer there needs no breakpoint taken out. */
+	err_destroy(e);
+	p->in_memory = false;
+}
+
+/* The last first: two may be at one place. */
+static void take_patches(struct armed *a, struct patch *patches, size_t n)
+{
+	while (n-- > 0)
+		if (patches[n].in_memory)
+			take_patch(a, &patches[n]);
+}
+
+static void take_all_patches(struct armed *a)
+{
+	take_patches(a, a->patches, a->n_patches);
+	for (size_t i = 0; i < a->n_vcpus; i++)
+		take_patches(a, a->vcpus[i].next, a->vcpus[i].order.n_next);
+}
+
+/* The same page may be mapped at another address. */
+static bool is_patched(const struct patch *patches, size_t n, uint64_t pc)
+{
+	for (size_t i = 0; i < n; i++)
+		if (patches[i].in_memory && !((patches[i].at.gva ^ pc) % PAGE_BYTES))
+			return true;
+	return false;
 }
 
 /* ---- what the threads' tracer asks ---- */
@@ -159,11 +228,25 @@ static bool hook_may_enter(void *ctx, int fd)
 	return v ? may_run(a, v) && is_armed(a, v) : !a->arm_new;
 }
 
-static bool read_hit(const struct armed_vcpu *v, struct kvm_hit *ret)
+static bool read_hit(const struct armed *a, const struct armed_vcpu *v, struct kvm_hit *ret)
 {
 	kvm_debug_read_exit(v->run, &v->set, ret);
 	ret->vcpu_fd = v->order.fd;
-	return ret->kind != KVM_HIT_NONE;
+	if (ret->kind != KVM_HIT_SOFTWARE)
+		return ret->kind != KVM_HIT_NONE;
+	if (is_patched(v->next, v->order.n_next, ret->pc))
+		ret->kind = KVM_HIT_STEP;
+	else if (!is_patched(a->patches, a->n_patches, ret->pc) && kvm_debug_foreign == KVM_FOREIGN_PASS)
+		return false;
+	return true;
+}
+
+/* Is it the guest's own affair that it stopped? */
+static bool is_guests(const struct armed *a, const struct kvm_hit *hit)
+{
+	return hit->kind == KVM_HIT_GUESTS ||
+	       (hit->kind == KVM_HIT_SOFTWARE && kvm_debug_foreign == KVM_FOREIGN_EXCEPTION &&
+		!is_patched(a->patches, a->n_patches, hit->pc));
 }
 
 static bool hook_is_ours(void *ctx, int fd)
@@ -171,16 +254,7 @@ static bool hook_is_ours(void *ctx, int fd)
 	const struct armed_vcpu *v = find_vcpu(ctx, fd);
 	struct kvm_hit hit;
 
-	return v && read_hit(v, &hit);
-}
-
-/* The same page may be mapped at another address. */
-static bool is_patched(const struct armed *a, uint64_t pc)
-{
-	for (size_t i = 0; i < a->n_patches; i++)
-		if (a->patches[i].in_memory && !((a->patches[i].at.gva ^ pc) % PAGE_BYTES))
-			return true;
-	return false;
+	return v && read_hit(ctx, v, &hit);
 }
 
 static void hook_take_exit(void *ctx, int fd)
@@ -190,9 +264,10 @@ static void hook_take_exit(void *ctx, int fd)
 	struct kvm_hit hit;
 	bool over = v->over_left;
 
-	read_hit(v, &hit);
-	v->run->exit_reason = KVM_EXIT_INTR;
-	if (hit.kind == KVM_HIT_GUESTS || (hit.kind == KVM_HIT_SOFTWARE && !is_patched(a, hit.pc))) {
+	read_hit(a, v, &hit);
+	kvm_debug_hide_exit(v->run, &hit);
+	take_patches(a, v->next, v->order.n_next);
+	if (is_guests(a, &hit)) {
 		v->has_exception = true;
 		v->exception = hit;
 		return;
@@ -203,45 +278,6 @@ static void hook_take_exit(void *ctx, int fd)
 		return;
 	a->hits = xreallocarray(a->hits, a->n_hits + 1, sizeof(*a->hits));
 	a->hits[a->n_hits++] = hit;
-}
-
-/* ---- breakpoint instructions ---- */
-
-static struct err *put_patches(struct armed *a)
-{
-	struct err *e = NULL;
-
-	for (size_t i = 0; !e && i < a->n_patches; i++) {
-		struct patch *p = &a->patches[i];
-
-		if (p->in_memory)
-			continue;
-		e = tracees_read(a->ts, p->at.hva, p->saved, sizeof(p->saved));
-		p->in_memory = !e;
-		if (!e)
-			e = tracees_write(a->ts, p->at.hva, kvm_debug_insn, KVM_DEBUG_INSN_BYTES);
-	}
-	return e;
-}
-
-/* The guest may have written something else there meanwhile, which stays. */
-static void take_patch(struct armed *a, struct patch *p)
-{
-	uint8_t now[KVM_DEBUG_INSN_BYTES];
-	struct err *e = tracees_read(a->ts, p->at.hva, now, sizeof(now));
-
-	if (!e && !memcmp(now, kvm_debug_insn, sizeof(now)))
-		e = tracees_write(a->ts, p->at.hva, p->saved, sizeof(p->saved));
-	/* Memory that is no longer there needs no breakpoint taken out. */
-	err_destroy(e);
-	p->in_memory = false;
-}
-
-static void take_patches(struct armed *a)
-{
-	for (size_t i = 0; i < a->n_patches; i++)
-		if (a->patches[i].in_memory)
-			take_patch(a, &a->patches[i]);
 }
 
 /* ---- running ---- */
@@ -277,6 +313,8 @@ static struct err *settle_thread(struct armed *a, struct tracee *t)
 		return e;
 	if (v)
 		e = arm(a, v);
+	if (!e && v && a->phase == PHASE_OVER)
+		e = put_patches(a, v->next, v->order.n_next);
 	return tracee_ignore_gone(e ? e : tracee_let_go(a->ts, t));
 }
 
@@ -323,7 +361,7 @@ static bool any_over_left(const struct armed *a)
 
 static struct err *begin_main(struct armed *a)
 {
-	struct err *e = put_patches(a);
+	struct err *e = put_patches(a, a->patches, a->n_patches);
 
 	a->phase = PHASE_MAIN;
 	for (size_t i = 0; i < a->n_vcpus; i++)
@@ -346,6 +384,8 @@ static struct err *take_orders(struct armed *a, const struct guardian_run *run)
 		v->order = run->vcpus[i];
 		v->over_left = v->order.over && v->order.action != RUN_HOLD;
 		v->rests = false;
+		for (unsigned n = 0; n < v->order.n_next; n++)
+			v->next[n] = (struct patch){ .at = v->order.next[n] };
 	}
 	free(a->patches);
 	a->patches = xcalloc(run->n_patches, sizeof(*a->patches));
@@ -444,7 +484,7 @@ struct err *armed_halt(struct armed *a)
 {
 	struct err *e = tracees_halt(a->ts, a->all_vcpus, a->others_run);
 
-	take_patches(a);
+	take_all_patches(a);
 	a->left = xreallocarray(a->left, a->n_vcpus, sizeof(*a->left));
 	a->n_left = 0;
 	for (size_t i = 0; i < a->n_vcpus; i++)
@@ -487,10 +527,10 @@ struct err *armed_create(struct tracees *ts, const struct host_gadgets *gadgets,
 
 static void disarm(struct armed *a, struct armed_vcpu *v)
 {
-	const struct kvm_guest_debug none = kvm_debug_none();
+	const struct kvm_arming none = kvm_debug_none();
 
 	/* A vCPU that is gone has nothing armed. */
-	if (v->set.control || v->has_exception)
+	if (v->set.debug.control || v->has_exception)
 		err_destroy(set_debug(a, v, &none));
 	kvm_run_page_unmap(v->run);
 }
@@ -499,7 +539,7 @@ void armed_destroy(struct armed *a, bool *ret_stuck)
 {
 	if (!a)
 		return;
-	take_patches(a);
+	take_all_patches(a);
 	for (size_t i = 0; i < a->n_vcpus; i++)
 		disarm(a, &a->vcpus[i]);
 	*ret_stuck |= a->stuck;

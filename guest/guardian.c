@@ -292,7 +292,8 @@ static void put_calls(struct buf *msg, const struct guardian_ioctl *calls, size_
 {
 	put_request(msg, WARD_IOCTLS, (uint32_t)n);
 	for (size_t i = 0; i < n; i++) {
-		struct ward_call c = { calls[i].fd, (uint32_t)calls[i].bytes, calls[i].request, 0 };
+		struct ward_call c = { calls[i].fd, (uint32_t)calls[i].bytes, calls[i].request, 0,
+				       calls[i].pointer_at, calls[i].points_to };
 
 		buf_add(msg, &c, sizeof(c));
 		buf_add(msg, calls[i].data, calls[i].bytes);

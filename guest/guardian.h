@@ -51,16 +51,19 @@ struct err *guardian_resume(struct guardian *g) MUST_CHECK;
 
 /* ---- running it with something armed ---- */
 
+/* Where a breakpoint instruction goes. It is in memory only while the guest runs. */
+struct guardian_patch {
+	uint64_t hva, gva;
+};
+
 struct guardian_vcpu {
 	int fd;
 	enum run_action action;
 	bool over; /* first one instruction with over_debug, with all others held and no patches in memory */
-	struct kvm_guest_debug debug, over_debug;
-};
-
-/* Where a breakpoint instruction goes. It is in memory only while the guest runs. */
-struct guardian_patch {
-	uint64_t hva, gva;
+	struct kvm_arming debug, over_debug;
+	/* Where KVM does not step: in memory for that one instruction alone. */
+	struct guardian_patch next[KVM_DEBUG_MAX_NEXT];
+	unsigned n_next;
 };
 
 struct guardian_run {
@@ -69,7 +72,7 @@ struct guardian_run {
 	const struct guardian_patch *patches;
 	size_t n_patches;
 	bool arm_new; /* vCPUs that come up meanwhile get new_debug before they run */
-	struct kvm_guest_debug new_debug;
+	struct kvm_arming new_debug;
 };
 
 /*
@@ -102,6 +105,8 @@ struct guardian_ioctl {
 	void *data;
 	size_t bytes;
 	long result; /* out: as the system call's, -errno on failure */
+	/* Where in data there is a pointer of 8 bytes, 0: nowhere; it is set to where data's byte points_to is then. */
+	uint32_t pointer_at, points_to;
 };
 
 /*

@@ -4,11 +4,8 @@
 #include <asm/sigcontext.h>
 #include <cpuid.h>
 #include <elf.h>
-#include <errno.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/user.h>
 
 /* include/linux/errno.h: what the kernel leaves in rax for itself. */
@@ -34,6 +31,12 @@
 #define FRAME_ALIGN 64
 
 const size_t host_red_zone_bytes = 128;
+const size_t host_insn_align = 1;
+
+const struct host_regset host_regsets[] = { { NT_PRSTATUS, 0, HOST_REGS_BYTES } };
+const size_t host_n_regsets = ARRAY_LEN(host_regsets);
+
+const struct host_repeatable host_repeatable[] = { { SYS_semop, -1 }, { SYS_accept, -1 }, { -1, -1 } };
 
 static struct user_regs_struct *user(struct host_regs *r)
 {
@@ -51,6 +54,12 @@ _Static_assert(sizeof(struct user_regs_struct) <= HOST_REGS_BYTES, "regset fits"
 static bool is_64bit(const struct host_regs *r)
 {
 	return r->n == sizeof(struct user_regs_struct);
+}
+
+/* The kernel sets what it gave. */
+void host_settle_regs(struct host_regs *r)
+{
+	(void)r;
 }
 
 bool host_syscall_of(const struct host_regs *r, struct host_syscall *ret)
@@ -90,7 +99,7 @@ uint64_t host_stack_pointer(const struct host_regs *r)
 
 #define PATTERN(...) { (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }) }
 
-const struct host_pattern host_syscall_ret_patterns[] = {
+const struct host_pattern host_call_patterns[] = {
 	PATTERN(0x0f, 0x05, 0xc3), /* syscall; ret */
 	{ NULL, 0 },
 };
@@ -158,16 +167,17 @@ static size_t used_xstate_bytes(const char *area)
 /* The extended state in the form of a signal frame: sw_reserved filled, FP_XSTATE_MAGIC2 behind it. */
 static struct err *read_xstate(pid_t tid, struct buf *out)
 {
-	struct iovec v = { buf_extend(out, MAX_XSTATE_BYTES), MAX_XSTATE_BYTES };
 	struct _fpx_sw_bytes sw = { .magic1 = FP_XSTATE_MAGIC1 };
 	uint32_t magic2 = FP_XSTATE_MAGIC2;
+	size_t bytes = MAX_XSTATE_BYTES;
+	struct err *e = host_read_regset(tid, NT_X86_XSTATE, "extended state", buf_extend(out, bytes), &bytes);
 
-	if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &v))
-		return err_sys(errno, "cannot read the extended state of thread %d", tid);
-	if (v.iov_len < FX_BYTES + XSAVE_HEADER_BYTES)
-		return err_new(ERR_UNSUPPORTED, "thread %d has an extended state of %zu bytes only", tid, v.iov_len);
+	if (e)
+		return e;
+	if (bytes < FX_BYTES + XSAVE_HEADER_BYTES)
+		return err_new(ERR_UNSUPPORTED, "thread %d has an extended state of %zu bytes only", tid, bytes);
 	/* The regset is as long as any thread's may get; rt_sigreturn takes no more than this thread's own has. */
-	out->len = MIN(v.iov_len, used_xstate_bytes(out->data));
+	out->len = MIN(bytes, used_xstate_bytes(out->data));
 	memcpy(&sw.xfeatures, out->data + FX_XCR0, sizeof(sw.xfeatures));
 	sw.xstate_size = (uint32_t)out->len;
 	sw.extended_size = sw.xstate_size + FP_XSTATE_MAGIC2_SIZE;
@@ -206,17 +216,19 @@ void host_enter_gadget(struct host_regs *r, const struct host_gadgets *g, const 
 {
 	struct user_regs_struct *u = user(r);
 
-	u->rip = g->syscall_ret;
+	u->rip = g->call;
 	u->rax = SYS_rt_sigreturn;
 	u->orig_rax = (unsigned long)-1;
 	u->rsp = f->sp + sizeof(uint64_t); /* as if the return address had been popped */
 	u->eflags &= ~0x500ul;             /* no trap flag, forward string direction */
 }
 
-void host_set_call(struct host_regs *r, const struct host_frame *f, long nr, const uint64_t args[6])
+void host_set_call(struct host_regs *r, const struct host_gadgets *g, const struct host_frame *f, long nr,
+		   const uint64_t args[6])
 {
 	struct user_regs_struct *u = user(r);
 
+	(void)g; /* the return address is in the frame */
 	u->orig_rax = (unsigned long)nr;
 	u->rdi = args[0];
 	u->rsi = args[1];
@@ -236,7 +248,7 @@ void host_make_call(struct host_regs *r, const struct host_gadgets *g, const str
 		    const uint64_t args[6])
 {
 	host_enter_gadget(r, g, f);
-	host_set_call(r, f, nr, args);
+	host_set_call(r, g, f, nr, args);
 	user(r)->rax = (unsigned long)nr;
 }
 

@@ -27,10 +27,19 @@
 
 /* ---- gadgets ---- */
 
+static const uint8_t *find_aligned(const struct host_pattern *pattern, const uint8_t *text, size_t n)
+{
+	const uint8_t *end = text + n, *p = memmem(text, n, pattern->bytes, pattern->n);
+
+	while (p && (size_t)(p - text) % host_insn_align)
+		p = memmem(p + 1, (size_t)(end - p) - 1, pattern->bytes, pattern->n);
+	return p;
+}
+
 static const uint8_t *find_pattern(const struct host_pattern *patterns, const uint8_t *text, size_t n)
 {
 	for (; patterns->bytes; patterns++) {
-		const uint8_t *p = memmem(text, n, patterns->bytes, patterns->n);
+		const uint8_t *p = find_aligned(patterns, text, n);
 
 		if (p)
 			return p;
@@ -38,13 +47,13 @@ static const uint8_t *find_pattern(const struct host_pattern *patterns, const ui
 	return NULL;
 }
 
-/* Looks in [start, end) in chunks that overlap by more than a pattern. */
+/* Looks in [start, end) in chunks that overlap by more than a pattern. Mappings start at a multiple of any alignment. */
 static void search_text(struct tracees *ts, uint64_t start, uint64_t end, struct host_gadgets *ret)
 {
 	const size_t overlap = 16;
 	uint8_t *text = xmalloc(TEXT_CHUNK_BYTES);
 
-	for (uint64_t at = start; at < end && !(ret->syscall_ret && ret->sigreturn);
+	for (uint64_t at = start; at < end && !(ret->call && ret->sigreturn);
 	     at += TEXT_CHUNK_BYTES - overlap) {
 		size_t n = (size_t)MIN(end - at, (uint64_t)TEXT_CHUNK_BYTES);
 		ssize_t got = pread(ts->mem_fd, text, n, (off_t)at);
@@ -52,9 +61,9 @@ static void search_text(struct tracees *ts, uint64_t start, uint64_t end, struct
 
 		if (got <= 0)
 			break;
-		p = find_pattern(host_syscall_ret_patterns, text, (size_t)got);
-		if (p && !ret->syscall_ret)
-			ret->syscall_ret = at + (uint64_t)(p - text);
+		p = find_pattern(host_call_patterns, text, (size_t)got);
+		if (p && !ret->call)
+			ret->call = at + (uint64_t)(p - text);
 		p = find_pattern(host_sigreturn_patterns, text, (size_t)got);
 		if (p && !ret->sigreturn)
 			ret->sigreturn = at + (uint64_t)(p - text);
@@ -80,13 +89,13 @@ struct err *inject_find_gadgets(struct tracees *ts, struct host_gadgets *ret)
 
 	if (e)
 		return e;
-	for (size_t i = 0; i < n && !(g.syscall_ret && g.sigreturn); i++)
+	for (size_t i = 0; i < n && !(g.call && g.sigreturn); i++)
 		if (is_code(&maps[i]))
 			search_text(ts, maps[i].start, maps[i].end, &g);
 	proc_maps_free(maps, n);
-	if (!g.syscall_ret || !g.sigreturn)
+	if (!g.call || !g.sigreturn)
 		return err_new(ERR_UNSUPPORTED, "process %d has no code to run a system call on safely (%s)", ts->pid,
-			       g.syscall_ret ? "no call of rt_sigreturn" : "no system call followed by a return");
+			       g.call ? "no call of rt_sigreturn" : "no system call followed by a return");
 	*ret = g;
 	return NULL;
 }
@@ -367,7 +376,7 @@ static struct err *start_call(struct injector *in, long nr, const uint64_t args[
 	e = tracee_set_regs(in->t, &regs);
 	if (!e)
 		e = run_to_syscall_stop(in);
-	host_set_call(&regs, after, nr, args);
+	host_set_call(&regs, &in->gadgets, after, nr, args);
 	return e ? e : tracee_set_regs(in->t, &regs);
 }
 
@@ -507,6 +516,13 @@ struct err *inject_ioctl(struct injector *in, int fd, unsigned long request, voi
 	if (!e && bytes)
 		e = tracees_read(in->ts, in->scratch, data, bytes);
 	return e;
+}
+
+void inject_set_pointer(const struct injector *in, void *data, size_t at, size_t points_to)
+{
+	uint64_t pointer = in->scratch + points_to;
+
+	memcpy((char *)data + at, &pointer, sizeof(pointer));
 }
 
 /* From wherever it is into the trap of an interrupt, before any instruction of its own. */

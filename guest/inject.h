@@ -60,6 +60,9 @@ struct err *inject_syscall(struct injector *in, long nr, const uint64_t args[6],
 struct err *inject_ioctl(struct injector *in, int fd, unsigned long request, void *data, size_t bytes,
 			 long *ret) MUST_CHECK;
 
+/* At an offset in data of an ioctl to come: where its byte points_to will be. */
+void inject_set_pointer(const struct injector *in, void *data, size_t at, size_t points_to);
+
 /*
  * Puts this call before all that follows when the thread goes back: inject_undo() makes
  * it, or the thread itself should we die, unless a filter might end the VMM for it. What

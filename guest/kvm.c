@@ -14,7 +14,7 @@
 #include "base/alloc.h"
 #include "guest/backends.h"
 #include "guest/kvm.h"
-#include "guest/kvm_host.h"
+#include "guest/kvm_run_page.h"
 #include "guest/kvm_snapshot.h"
 #include "guest/kvm_watched.h"
 #include "guest/proc.h"
@@ -324,6 +324,24 @@ static struct err *set_free(const struct kvm *k)
 	return k->watched ? guardian_watch(k->guardian, false) : guardian_resume(k->guardian);
 }
 
+/* Once: later on a client has been told it. Only where it is a question of the state are registers read for it. */
+static struct err *find_order(struct guest *g)
+{
+	struct kvm *k = g->priv;
+	struct regs *regs;
+	struct err *e = NULL;
+
+	if (k->order_known)
+		return NULL;
+	regs = regs_create(g->arch, order_of_host());
+	if (g->arch->lldb_triple_big)
+		e = kvm_host_read_regs(&k->access, k->vcpu_fds[0], regs);
+	g->order = g->arch->order(regs);
+	regs_destroy(regs);
+	k->order_known = !e;
+	return e;
+}
+
 static struct err *kvm_stop(struct guest *g)
 {
 	struct kvm *k = g->priv;
@@ -336,6 +354,8 @@ static struct err *kvm_stop(struct guest *g)
 	}
 	if (!k->control.undisturbed)
 		e = kvm_explain_failure(g, refresh(g));
+	if (!e)
+		e = kvm_explain_failure(g, find_order(g));
 	if (e)
 		err_destroy(set_free(k));
 	else
@@ -352,7 +372,7 @@ static struct err *let_go(struct guest *g)
 
 	if (e)
 		return e;
-	err_destroy(kvm_host_before_resume(k->guardian, k->vcpu_fds, k->n_vcpus));
+	err_destroy(kvm_host_before_resume(&k->access, k->vcpu_fds, k->n_vcpus));
 	e = set_free(k);
 	if (e) {
 		err_destroy(kvm_check_held(g));
@@ -441,7 +461,7 @@ static struct err *kvm_read_regs(struct guest *g, unsigned vcpu, struct regs *re
 	struct kvm *k = g->priv;
 	struct err *e = kvm_check_held(g);
 
-	return e ? e : kvm_explain_failure(g, kvm_host_read_regs(k->guardian, k->vcpu_fds[vcpu], ret));
+	return e ? e : kvm_explain_failure(g, kvm_host_read_regs(&k->access, k->vcpu_fds[vcpu], ret));
 }
 
 static struct err *kvm_write_regs(struct guest *g, unsigned vcpu, const struct regs *from, const bool *changed)
@@ -451,7 +471,7 @@ static struct err *kvm_write_regs(struct guest *g, unsigned vcpu, const struct r
 
 	if (!e && changed[g->arch->pc])
 		kvm_control_moved(k, vcpu);
-	return e ? e : kvm_explain_failure(g, kvm_host_write_regs(k->guardian, k->vcpu_fds[vcpu], from, changed));
+	return e ? e : kvm_explain_failure(g, kvm_host_write_regs(&k->access, k->vcpu_fds[vcpu], from, changed));
 }
 
 static int kvm_poll_fd(struct guest *g)
@@ -559,12 +579,23 @@ static struct err *open_peek(struct kvm *k)
 	return e ? e : kpeek_open_bpf(&k->peek);
 }
 
+static struct err *access_ioctls(void *ctx, struct guardian_ioctl *calls, size_t n)
+{
+	return guardian_ioctls(((struct kvm *)ctx)->guardian, calls, n);
+}
+
+static struct kvm_run *access_map_run(void *ctx, int vcpu_fd)
+{
+	return kvm_run_page_map(((struct kvm *)ctx)->pidfd, vcpu_fd);
+}
+
 static struct guest *create_guest(pid_t pid, unsigned vm, struct guardian *guardian)
 {
 	struct kvm *k = xcalloc(1, sizeof(*k));
 
 	*k = (struct kvm){ .pid = pid, .pidfd = -1, .epoll_fd = -1, .vm = vm, .guardian = guardian,
 			   .control.event_fd = -1 };
+	k->access = (struct kvm_access){ access_ioctls, access_map_run, kvm_run_page_unmap, k };
 	return guest_create(&kvm_ops, kvm_host_arch(), k);
 }
 

@@ -10,6 +10,7 @@
 #include "guest/kpeek.h"
 #include "guest/kvm_control.h"
 #include "guest/kvm_fds.h"
+#include "guest/kvm_host.h"
 #include "guest/kvm_slots.h"
 #include "guest/vmm_mem.h"
 
@@ -28,6 +29,8 @@ struct kvm {
 	struct kvm_layout layout;
 	int user_slots; /* slots from this number on are KVM's own */
 	struct guardian *guardian;
+	struct kvm_access access; /* to its vCPUs, while stopped */
+	bool order_known;         /* of the guest's bytes */
 	struct kvm_fds fds;
 	int *vcpu_fds; /* of this VM, by vCPU */
 	unsigned n_vcpus, n_parked;

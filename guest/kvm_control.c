@@ -13,7 +13,6 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "guest/kvm.h"
-#include "guest/kvm_host.h"
 #include "guest/proc.h"
 
 #define SIGNAL_TRAP 5
@@ -32,6 +31,7 @@ void kvm_control_deinit(struct kvm_control *c)
 	if (c->event_fd >= 0)
 		close(c->event_fd);
 	free(c->points);
+	free(c->next);
 	free(c->seen);
 }
 
@@ -78,9 +78,15 @@ static struct err *cannot(const struct kvm_debug_caps *caps, const char *what, c
 		       what, way_out);
 }
 
+/* Where KVM does not step, breakpoint instructions behind the next one do it. */
+static bool can_step(const struct kvm_debug_caps *caps)
+{
+	return caps->step || (kvm_debug_next && caps->software);
+}
+
 static struct err *check_step(const struct kvm_debug_caps *caps)
 {
-	return caps->step ? NULL : cannot(caps, "single steps", "use breakpoints");
+	return can_step(caps) ? NULL : cannot(caps, "single steps", "use breakpoints");
 }
 
 /* Does a breakpoint of this kind work here? */
@@ -188,6 +194,9 @@ struct err *kvm_set_breakpoint(struct guest *g, unsigned vcpu, const struct brea
 			err_destroy(e);
 			e = NULL;
 		}
+	} else if (!e && !is_execute(b)) {
+		/* Only some hosts must be told it, and their KVM says that there is nothing at 0. */
+		err_destroy(find_place(g, vcpu, b, &p.gpa));
 	}
 	if (!e && p.in_register)
 		e = check_room(k, b);
@@ -427,13 +436,13 @@ static unsigned step_flags(const struct kvm_control *c, bool hold_irqs)
 }
 
 /* All points in registers but those to execute at *but. */
-static void add_points(const struct kvm_control *c, const uint64_t *but, struct kvm_guest_debug *d)
+static void add_points(const struct kvm_control *c, const uint64_t *but, struct kvm_arming *d)
 {
 	for (size_t i = 0; i < c->n_points; i++) {
 		const struct kvm_point *p = &c->points[i];
 
 		if (p->in_register && !(but && is_execute(&p->b) && p->b.gva == *but))
-			kvm_debug_add_breakpoint(d, &p->b);
+			kvm_debug_add_breakpoint(d, &p->b, p->gpa);
 	}
 }
 
@@ -445,9 +454,9 @@ static bool any_in_memory(const struct kvm_control *c)
 	return false;
 }
 
-static struct kvm_guest_debug debug_of(const struct kvm_control *c, unsigned flags)
+static struct kvm_arming debug_of(const struct kvm_control *c, unsigned flags)
 {
-	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_arming d = kvm_debug_none();
 
 	if (any_in_memory(c))
 		flags |= KVM_DEBUG_SOFTWARE;
@@ -471,14 +480,54 @@ static struct guardian_vcpu order_for(const struct guest *g, const struct kvm_se
 	return o;
 }
 
+/* Its step will be kept in mind, to be undone should the guardian not be able to. */
+static struct err *add_next(struct guest *g, unsigned vcpu, uint64_t gva, struct guardian_vcpu *o)
+{
+	struct kvm_control *c = &((struct kvm *)g->priv)->control;
+	const struct breakpoint b = { BREAKPOINT_SOFTWARE, gva, kvm_debug_insn_bytes };
+	struct kvm_next next;
+	uint64_t gpa;
+	struct err *e = find_place(g, vcpu, &b, &gpa);
+	size_t got = 0;
+
+	if (!e)
+		e = guest_read_phys(g, gpa, next.saved, kvm_debug_insn_bytes, &got);
+	if (!e && got != kvm_debug_insn_bytes)
+		e = err_new(ERR_UNMAPPED, "0x%" PRIx64 " is at the end of memory", gva);
+	if (e)
+		return err_prefix(e, "cannot step");
+	next.hva = guest_block_at(g, gpa)->hva + (gpa - guest_block_at(g, gpa)->gpa);
+	c->next = xreallocarray(c->next, c->n_next + 1, sizeof(*c->next));
+	c->next[c->n_next++] = next;
+	o->next[o->n_next++] = (struct guardian_patch){ next.hva, gva };
+	return NULL;
+}
+
+/* A step that KVM does not do: the vCPU runs alone to where its next instruction can be. */
+static struct err *add_step(struct guest *g, unsigned vcpu, struct guardian_vcpu *o)
+{
+	uint64_t next[KVM_DEBUG_MAX_NEXT];
+	unsigned n = 0;
+	struct err *e;
+
+	if (!kvm_debug_next || !(o->over || o->action == RUN_STEP))
+		return NULL;
+	o->over = true;
+	kvm_debug_add_flags(&o->over_debug, KVM_DEBUG_SOFTWARE);
+	e = kvm_debug_next(g, vcpu, next, &n);
+	for (unsigned i = 0; !e && i < n; i++)
+		e = add_next(g, vcpu, next[i], o);
+	return e;
+}
+
 /* Where memory was taken away from the guest nothing can be executed. */
 static void place_point(struct guest *g, struct kvm_point *p)
 {
 	const struct mem_block *b = p->in_register ? NULL : guest_block_at(g, p->gpa);
 	size_t got = 0;
-	struct err *e = b ? guest_read_phys(g, p->gpa, p->saved, sizeof(p->saved), &got) : NULL;
+	struct err *e = b ? guest_read_phys(g, p->gpa, p->saved, kvm_debug_insn_bytes, &got) : NULL;
 
-	p->hva = b && !e && got == sizeof(p->saved) ? b->hva + (p->gpa - b->gpa) : 0;
+	p->hva = b && !e && got == kvm_debug_insn_bytes ? b->hva + (p->gpa - b->gpa) : 0;
 	err_destroy(e);
 }
 
@@ -504,15 +553,20 @@ static struct err *send_run(struct guest *g, const enum run_action *actions)
 	struct guardian_vcpu *vcpus = xcalloc(c->n_seen, sizeof(*vcpus));
 	struct guardian_patch *patches = xcalloc(c->n_points, sizeof(*patches));
 	struct guardian_run run = { .vcpus = vcpus, .n_vcpus = c->n_seen, .patches = patches };
-	struct err *e;
+	struct err *e = NULL;
 
-	for (unsigned i = 0; i < c->n_seen; i++)
+	c->n_next = 0;
+	for (unsigned i = 0; !e && i < c->n_seen; i++) {
 		vcpus[i] = order_for(g, &c->seen[i], action_of(actions, i));
+		e = add_step(g, i, &vcpus[i]);
+	}
 	run.n_patches = list_patches(g, patches);
 	run.arm_new = k->fds.n_vms == 1;
 	run.new_debug = debug_of(c, 0);
-	c->armed = true;
-	e = guardian_run(k->guardian, &run, (unsigned)k->fds.n_vcpus);
+	if (!e) {
+		c->armed = true;
+		e = guardian_run(k->guardian, &run, (unsigned)k->fds.n_vcpus);
+	}
 	free(vcpus);
 	free(patches);
 	return e;
@@ -554,7 +608,7 @@ struct err *kvm_control_run(struct guest *g, const enum run_action *actions)
 		return NULL;
 	}
 	if (clock_ms() - c->stopped_ms >= NOTED_PAUSE_MS)
-		err_destroy(kvm_host_before_resume(k->guardian, k->vcpu_fds, k->n_vcpus));
+		err_destroy(kvm_host_before_resume(&k->access, k->vcpu_fds, k->n_vcpus));
 	e = send_run(g, actions);
 	if (e) {
 		c->running = false;
@@ -569,26 +623,29 @@ struct err *kvm_control_run(struct guest *g, const enum run_action *actions)
 static struct err *disarm(struct guardian *g, const int *vcpu_fds, unsigned n)
 {
 	struct guardian_ioctl *calls = xcalloc(n, sizeof(*calls));
-	struct kvm_guest_debug *none = xcalloc(n, sizeof(*none));
+	struct kvm_arming *none = xcalloc(n, sizeof(*none));
 	struct err *e;
 
 	for (unsigned i = 0; i < n; i++)
-		calls[i] = (struct guardian_ioctl){ vcpu_fds[i], KVM_SET_GUEST_DEBUG, &none[i], sizeof(none[i]), 0 };
+		calls[i] = (struct guardian_ioctl){
+			.fd = vcpu_fds[i], .request = KVM_SET_GUEST_DEBUG, .data = &none[i], .bytes = sizeof(none[i]),
+			.pointer_at = (uint32_t)kvm_debug_pointer_at, .points_to = offsetof(struct kvm_arming, list),
+		};
 	e = guardian_ioctls(g, calls, n);
 	free(calls);
 	free(none);
 	return e;
 }
 
-static struct err *take_out(struct kvm *k, const struct kvm_point *p)
+static struct err *take_out(struct kvm *k, uint64_t hva, const uint8_t *saved)
 {
-	uint8_t now[KVM_DEBUG_INSN_BYTES];
+	uint8_t now[KVM_DEBUG_MAX_INSN_BYTES];
 	size_t got = 0;
-	struct err *e = vmm_mem_read(k->mem, p->hva, now, sizeof(now), &got);
+	struct err *e = vmm_mem_read(k->mem, hva, now, kvm_debug_insn_bytes, &got);
 
-	if (e || got != sizeof(now) || memcmp(now, kvm_debug_insn, sizeof(now)))
+	if (e || got != kvm_debug_insn_bytes || memcmp(now, kvm_debug_insn, kvm_debug_insn_bytes))
 		return e;
-	return vmm_mem_write(k->mem, p->hva, p->saved, sizeof(p->saved));
+	return vmm_mem_write(k->mem, hva, saved, kvm_debug_insn_bytes);
 }
 
 void kvm_control_heal(struct kvm *k)
@@ -601,7 +658,9 @@ void kvm_control_heal(struct kvm *k)
 		e = guardian_stop(g, (unsigned)k->fds.n_vcpus, &st);
 	for (size_t i = 0; !e && i < k->control.n_points; i++)
 		if (k->control.points[i].hva)
-			e = take_out(k, &k->control.points[i]);
+			e = take_out(k, k->control.points[i].hva, k->control.points[i].saved);
+	for (size_t i = 0; !e && i < k->control.n_next; i++)
+		e = take_out(k, k->control.next[i].hva, k->control.next[i].saved);
 	if (!e)
 		e = disarm(g, k->vcpu_fds, k->n_vcpus);
 	/* A VMM that did not outlive it has nothing armed. */
@@ -619,7 +678,7 @@ void kvm_control_describe(struct kvm *k, struct buf *out)
 		const char *name;
 		bool works;
 	} all[] = {
-		{ "single steps", caps->step },
+		{ "single steps", can_step(caps) },
 		{ "hardware breakpoints", caps->execute },
 		{ "write watchpoints", caps->watch },
 		{ "access watchpoints", caps->access },

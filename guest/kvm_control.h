@@ -13,14 +13,20 @@
 
 struct kvm;
 
+/* Where a breakpoint instruction was put to end a step, until the next run. */
+struct kvm_next {
+	uint64_t hva;
+	uint8_t saved[KVM_DEBUG_MAX_INSN_BYTES];
+};
+
 /* One that is set. */
 struct kvm_point {
 	struct breakpoint b;
 	bool in_register; /* else gpa is where its instruction goes */
-	uint64_t gpa;
+	uint64_t gpa; /* of a watchpoint too, 0 where it is not mapped */
 	/* As of the last run. */
 	uint64_t hva; /* 0: it was nowhere */
-	uint8_t saved[KVM_DEBUG_INSN_BYTES];
+	uint8_t saved[KVM_DEBUG_MAX_INSN_BYTES];
 };
 
 /* What is known of a vCPU. */
@@ -36,6 +42,8 @@ struct kvm_control {
 	struct kvm_debug_caps caps;
 	struct kvm_point *points;
 	size_t n_points;
+	struct kvm_next *next;
+	size_t n_next;
 	struct kvm_seen *seen; /* by vCPU */
 	unsigned n_seen;
 	bool armed;       /* the guardian may have debug registers set */

@@ -15,16 +15,11 @@
 /* With all of AMX; KVM_GET_XSAVE2 is for what KVM_GET_XSAVE's 4 KiB do not hold. */
 #define XSAVE2_BYTES 12288u
 
-/* Where the rows stand in KVM's structs; all little-endian integers. */
-struct field {
-	uint16_t row;
-	uint16_t offset;
-	uint8_t bytes;
-};
+#define FIELD KVM_FIELD
+#define CALL(vcpu_fd, ioctl, arg, size) \
+	(struct guardian_ioctl){ .fd = vcpu_fd, .request = ioctl, .data = arg, .bytes = size }
 
-#define FIELD(row, type, member) { row, offsetof(type, member), sizeof(((type *)0)->member) }
-
-static const struct field regs_fields[] = {
+static const struct kvm_field regs_fields[] = {
 	FIELD(X86_RAX, struct kvm_regs, rax), FIELD(X86_RBX, struct kvm_regs, rbx),
 	FIELD(X86_RCX, struct kvm_regs, rcx), FIELD(X86_RDX, struct kvm_regs, rdx),
 	FIELD(X86_RSI, struct kvm_regs, rsi), FIELD(X86_RDI, struct kvm_regs, rdi),
@@ -36,7 +31,7 @@ static const struct field regs_fields[] = {
 	FIELD(X86_RIP, struct kvm_regs, rip), FIELD(X86_EFLAGS, struct kvm_regs, rflags),
 };
 
-static const struct field sregs_fields[] = {
+static const struct kvm_field sregs_fields[] = {
 	FIELD(X86_CR0, struct kvm_sregs, cr0),   FIELD(X86_CR2, struct kvm_sregs, cr2),
 	FIELD(X86_CR3, struct kvm_sregs, cr3),   FIELD(X86_CR4, struct kvm_sregs, cr4),
 	FIELD(X86_CR8, struct kvm_sregs, cr8),   FIELD(X86_EFER, struct kvm_sregs, efer),
@@ -45,7 +40,7 @@ static const struct field sregs_fields[] = {
 	FIELD(X86_IDTR_BASE, struct kvm_sregs, idt.base), FIELD(X86_IDTR_LIMIT, struct kvm_sregs, idt.limit),
 };
 
-static const struct field debug_fields[] = {
+static const struct kvm_field debug_fields[] = {
 	FIELD(X86_DR0, struct kvm_debugregs, db[0]), FIELD(X86_DR1, struct kvm_debugregs, db[1]),
 	FIELD(X86_DR2, struct kvm_debugregs, db[2]), FIELD(X86_DR3, struct kvm_debugregs, db[3]),
 	FIELD(X86_DR6, struct kvm_debugregs, dr6),   FIELD(X86_DR7, struct kvm_debugregs, dr7),
@@ -98,15 +93,10 @@ enum call { CALL_REGS, CALL_SREGS, CALL_DEBUG, CALL_XSAVE, CALL_CPUID, CALL_MSRS
 
 static const char *const call_names[] = { "KVM_GET_REGS", "KVM_GET_SREGS", "KVM_GET_DEBUGREGS", "KVM_GET_XSAVE" };
 
-static struct err *read_big_xsave(struct guardian *g, int fd, struct state *s)
+static struct err *read_big_xsave(const struct kvm_access *a, int fd, struct state *s)
 {
-	struct guardian_ioctl call = { fd, KVM_GET_XSAVE2, s->xsave, sizeof(s->xsave), 0 };
-	struct err *e = guardian_ioctls(g, &call, 1);
-
-	if (!e && call.result < 0)
-		e = err_sys((int)-call.result, "KVM_GET_XSAVE2");
 	s->xsave_bytes = sizeof(s->xsave);
-	return e;
+	return kvm_call(a, fd, "KVM_GET_XSAVE2", KVM_GET_XSAVE2, s->xsave, sizeof(s->xsave));
 }
 
 static void list_msrs(struct all_msrs *all)
@@ -117,7 +107,7 @@ static void list_msrs(struct all_msrs *all)
 }
 
 /* The kernel stops at the first MSR that it does not know: then each is asked for by itself. */
-static struct err *read_each_msr(struct guardian *g, int fd, struct state *s)
+static struct err *read_each_msr(const struct kvm_access *a, int fd, struct state *s)
 {
 	struct guardian_ioctl calls[N_MSRS];
 	struct err *e;
@@ -125,19 +115,19 @@ static struct err *read_each_msr(struct guardian *g, int fd, struct state *s)
 	for (size_t i = 0; i < N_MSRS; i++) {
 		s->msrs[i].head.nmsrs = 1;
 		s->msrs[i].entry.index = msrs[i].index;
-		calls[i] = (struct guardian_ioctl){ fd, KVM_GET_MSRS, &s->msrs[i], sizeof(s->msrs[i]), 0 };
+		calls[i] = CALL(fd, KVM_GET_MSRS, &s->msrs[i], sizeof(s->msrs[i]));
 	}
-	e = guardian_ioctls(g, calls, N_MSRS);
+	e = a->ioctls(a->ctx, calls, N_MSRS);
 	for (size_t i = 0; i < N_MSRS; i++)
 		s->msrs[i].head.nmsrs = calls[i].result == 1;
 	return e;
 }
 
 /* n_read: how many of all the kernel says that it read. */
-static struct err *take_msrs(struct guardian *g, int fd, const struct all_msrs *all, long n_read, struct state *s)
+static struct err *take_msrs(const struct kvm_access *a, int fd, const struct all_msrs *all, long n_read, struct state *s)
 {
 	if (n_read != (long)N_MSRS)
-		return read_each_msr(g, fd, s);
+		return read_each_msr(a, fd, s);
 	for (size_t i = 0; i < N_MSRS; i++) {
 		s->msrs[i].head.nmsrs = 1;
 		s->msrs[i].entry = all->entries[i];
@@ -145,32 +135,32 @@ static struct err *take_msrs(struct guardian *g, int fd, const struct all_msrs *
 	return NULL;
 }
 
-static struct err *read_state(struct guardian *g, int fd, struct state *s)
+static struct err *read_state(const struct kvm_access *a, int fd, struct state *s)
 {
 	struct all_msrs all = { 0 };
 	struct guardian_ioctl calls[N_CALLS] = {
-		[CALL_REGS] = { fd, KVM_GET_REGS, &s->regs, sizeof(s->regs), 0 },
-		[CALL_SREGS] = { fd, KVM_GET_SREGS, &s->sregs, sizeof(s->sregs), 0 },
-		[CALL_DEBUG] = { fd, KVM_GET_DEBUGREGS, &s->debug, sizeof(s->debug), 0 },
-		[CALL_XSAVE] = { fd, KVM_GET_XSAVE, s->xsave, sizeof(struct kvm_xsave), 0 },
-		[CALL_CPUID] = { fd, KVM_GET_CPUID2, &s->cpuid, sizeof(s->cpuid), 0 },
-		[CALL_MSRS] = { fd, KVM_GET_MSRS, &all, sizeof(all), 0 },
+		[CALL_REGS] = CALL(fd, KVM_GET_REGS, &s->regs, sizeof(s->regs)),
+		[CALL_SREGS] = CALL(fd, KVM_GET_SREGS, &s->sregs, sizeof(s->sregs)),
+		[CALL_DEBUG] = CALL(fd, KVM_GET_DEBUGREGS, &s->debug, sizeof(s->debug)),
+		[CALL_XSAVE] = CALL(fd, KVM_GET_XSAVE, s->xsave, sizeof(struct kvm_xsave)),
+		[CALL_CPUID] = CALL(fd, KVM_GET_CPUID2, &s->cpuid, sizeof(s->cpuid)),
+		[CALL_MSRS] = CALL(fd, KVM_GET_MSRS, &all, sizeof(all)),
 	};
 	struct err *e;
 
 	s->cpuid.head.nent = MAX_CPUID;
 	s->xsave_bytes = sizeof(struct kvm_xsave);
 	list_msrs(&all);
-	e = guardian_ioctls(g, calls, N_CALLS);
+	e = a->ioctls(a->ctx, calls, N_CALLS);
 	if (!e && calls[CALL_XSAVE].result == -EINVAL) {
-		e = read_big_xsave(g, fd, s);
+		e = read_big_xsave(a, fd, s);
 		calls[CALL_XSAVE].result = 0;
 	}
 	for (size_t i = 0; !e && i < ARRAY_LEN(call_names); i++)
 		if (calls[i].result < 0)
 			e = err_sys((int)-calls[i].result, "%s", call_names[i]);
 	if (!e)
-		e = take_msrs(g, fd, &all, calls[CALL_MSRS].result, s);
+		e = take_msrs(a, fd, &all, calls[CALL_MSRS].result, s);
 	if (calls[CALL_CPUID].result < 0)
 		s->cpuid.head.nent = 0;
 	return e;
@@ -182,21 +172,6 @@ static bool guest_has_avx(const struct state *s)
 		if (s->cpuid.entries[i].function == 1)
 			return s->cpuid.entries[i].ecx & CPUID_1_ECX_AVX;
 	return false;
-}
-
-static void get_fields(const struct field *f, size_t n, const void *from, struct regs *ret)
-{
-	for (size_t i = 0; i < n; i++)
-		regs_set(ret, f[i].row, load_uint((const char *)from + f[i].offset, f[i].bytes, ORDER_LITTLE));
-}
-
-static void put_fields(const struct field *f, size_t n, const struct regs *regs, void *to)
-{
-	uint64_t value;
-
-	for (size_t i = 0; i < n; i++)
-		if (regs_get(regs, f[i].row, &value))
-			store_uint((char *)to + f[i].offset, f[i].bytes, ORDER_LITTLE, value);
 }
 
 static void get_segment(const struct kvm_segment *from, const struct x86_64_segment_rows *rows, struct regs *ret)
@@ -237,9 +212,9 @@ static struct kvm_segment *segment_of(struct kvm_sregs *s, size_t i)
 
 static void state_to_regs(struct state *s, struct regs *ret)
 {
-	get_fields(regs_fields, ARRAY_LEN(regs_fields), &s->regs, ret);
-	get_fields(sregs_fields, ARRAY_LEN(sregs_fields), &s->sregs, ret);
-	get_fields(debug_fields, ARRAY_LEN(debug_fields), &s->debug, ret);
+	kvm_fields_get(regs_fields, ARRAY_LEN(regs_fields), &s->regs, ret);
+	kvm_fields_get(sregs_fields, ARRAY_LEN(sregs_fields), &s->sregs, ret);
+	kvm_fields_get(debug_fields, ARRAY_LEN(debug_fields), &s->debug, ret);
 	for (size_t i = 0; i < X86_N_SEGMENTS; i++)
 		get_segment(segment_of(&s->sregs, i), &x86_64_segments[i], ret);
 	for (size_t i = 0; i < N_MSRS; i++)
@@ -253,9 +228,9 @@ static void state_to_regs(struct state *s, struct regs *ret)
 
 static void regs_to_state(const struct regs *regs, struct state *s)
 {
-	put_fields(regs_fields, ARRAY_LEN(regs_fields), regs, &s->regs);
-	put_fields(sregs_fields, ARRAY_LEN(sregs_fields), regs, &s->sregs);
-	put_fields(debug_fields, ARRAY_LEN(debug_fields), regs, &s->debug);
+	kvm_fields_put(regs_fields, ARRAY_LEN(regs_fields), regs, NULL, &s->regs);
+	kvm_fields_put(sregs_fields, ARRAY_LEN(sregs_fields), regs, NULL, &s->sregs);
+	kvm_fields_put(debug_fields, ARRAY_LEN(debug_fields), regs, NULL, &s->debug);
 	for (size_t i = 0; i < X86_N_SEGMENTS; i++)
 		put_segment(regs, &x86_64_segments[i], segment_of(&s->sregs, i));
 	for (size_t i = 0; i < N_MSRS; i++)
@@ -268,10 +243,10 @@ const struct arch *kvm_host_arch(void)
 	return &arch_x86_64;
 }
 
-struct err *kvm_host_read_regs(struct guardian *g, int vcpu_fd, struct regs *ret)
+struct err *kvm_host_read_regs(const struct kvm_access *a, int vcpu_fd, struct regs *ret)
 {
 	struct state *s = xcalloc(1, sizeof(*s));
-	struct err *e = read_state(g, vcpu_fd, s);
+	struct err *e = read_state(a, vcpu_fd, s);
 
 	if (!e)
 		state_to_regs(s, ret);
@@ -279,75 +254,47 @@ struct err *kvm_host_read_regs(struct guardian *g, int vcpu_fd, struct regs *ret
 	return e;
 }
 
-/* Issues a SET call when the struct that it takes differs from what was read. */
-static struct err *set_if_changed(struct guardian *g, int fd, const char *name, unsigned long request, void *now,
-				  const void *before, size_t bytes)
-{
-	struct guardian_ioctl call = { fd, request, now, bytes, 0 };
-	struct err *e;
-
-	if (!memcmp(now, before, bytes))
-		return NULL;
-	e = guardian_ioctls(g, &call, 1);
-	if (!e && call.result < 0)
-		e = err_sys((int)-call.result, "%s does not take it", name);
-	return e;
-}
-
-static struct err *set_msrs(struct guardian *g, int fd, struct state *now, const struct state *before)
+static struct err *set_msrs(const struct kvm_access *a, int fd, struct state *now, const struct state *before)
 {
 	struct err *e = NULL;
 
 	for (size_t i = 0; !e && i < N_MSRS; i++) {
-		struct guardian_ioctl call = { fd, KVM_SET_MSRS, &now->msrs[i], sizeof(now->msrs[i]), 0 };
+		struct guardian_ioctl call = CALL(fd, KVM_SET_MSRS, &now->msrs[i], sizeof(now->msrs[i]));
 
 		if (now->msrs[i].entry.data == before->msrs[i].entry.data)
 			continue;
 		now->msrs[i].head.nmsrs = 1;
-		e = guardian_ioctls(g, &call, 1);
+		e = a->ioctls(a->ctx, &call, 1);
 		if (!e && call.result != 1)
 			e = err_new(ERR_INVALID, "KVM_SET_MSRS does not take this value of MSR 0x%x", msrs[i].index);
 	}
 	return e;
 }
 
-static struct err *set_state(struct guardian *g, int fd, struct state *now, const struct state *before)
+static struct err *set_state(const struct kvm_access *a, int fd, struct state *now, const struct state *before)
 {
-	struct err *e = set_if_changed(g, fd, "KVM_SET_SREGS", KVM_SET_SREGS, &now->sregs, &before->sregs,
+	struct err *e = kvm_set_if_changed(a, fd, "KVM_SET_SREGS", KVM_SET_SREGS, &now->sregs, &before->sregs,
 				       sizeof(now->sregs));
 
 	if (!e)
-		e = set_if_changed(g, fd, "KVM_SET_REGS", KVM_SET_REGS, &now->regs, &before->regs, sizeof(now->regs));
+		e = kvm_set_if_changed(a, fd, "KVM_SET_REGS", KVM_SET_REGS, &now->regs, &before->regs, sizeof(now->regs));
 	if (!e)
-		e = set_if_changed(g, fd, "KVM_SET_DEBUGREGS", KVM_SET_DEBUGREGS, &now->debug, &before->debug,
+		e = kvm_set_if_changed(a, fd, "KVM_SET_DEBUGREGS", KVM_SET_DEBUGREGS, &now->debug, &before->debug,
 				   sizeof(now->debug));
 	if (!e)
-		e = set_if_changed(g, fd, "KVM_SET_XSAVE", KVM_SET_XSAVE, now->xsave, before->xsave, now->xsave_bytes);
-	return e ? e : set_msrs(g, fd, now, before);
+		e = kvm_set_if_changed(a, fd, "KVM_SET_XSAVE", KVM_SET_XSAVE, now->xsave, before->xsave, now->xsave_bytes);
+	return e ? e : set_msrs(a, fd, now, before);
 }
 
-/*
- * Rows that no ioctl sets here, or that the guest has not. orig_rax is no register
- * of a CPU; gdb writes it whenever it sets the pc.
- */
-static struct err *check_changed(const struct regs *now, const bool *changed)
-{
-	for (unsigned r = 0; r < X86_N_REGS; r++)
-		if (changed[r] && r != X86_ORIG_RAX && !regs_bytes(now, r))
-			return err_new(ERR_UNSUPPORTED, "register %s is not known here and cannot be set",
-				       x86_64_regs[r].name);
-	return NULL;
-}
-
-struct err *kvm_host_write_regs(struct guardian *g, int vcpu_fd, const struct regs *from, const bool *changed)
+struct err *kvm_host_write_regs(const struct kvm_access *a, int vcpu_fd, const struct regs *from, const bool *changed)
 {
 	struct state *before = xcalloc(1, sizeof(*before)), *now = xcalloc(1, sizeof(*now));
 	struct regs *regs = regs_create(&arch_x86_64, ORDER_LITTLE);
-	struct err *e = read_state(g, vcpu_fd, before);
+	struct err *e = read_state(a, vcpu_fd, before);
 
 	if (!e) {
 		state_to_regs(before, regs);
-		e = check_changed(regs, changed);
+		e = kvm_check_changed(regs, changed, (const unsigned[]){ X86_ORIG_RAX, X86_N_REGS });
 	}
 	if (!e) {
 		/* What a round trip changes by itself, a reserved bit say, is not written. */
@@ -357,7 +304,7 @@ struct err *kvm_host_write_regs(struct guardian *g, int vcpu_fd, const struct re
 				regs_set_bytes(regs, r, regs_bytes(from, r));
 		*now = *before;
 		regs_to_state(regs, now);
-		e = set_state(g, vcpu_fd, now, before);
+		e = set_state(a, vcpu_fd, now, before);
 	}
 	regs_destroy(regs);
 	free(before);
@@ -365,15 +312,15 @@ struct err *kvm_host_write_regs(struct guardian *g, int vcpu_fd, const struct re
 	return e;
 }
 
-struct err *kvm_host_before_resume(struct guardian *g, const int *vcpu_fds, unsigned n)
+struct err *kvm_host_before_resume(const struct kvm_access *a, const int *vcpu_fds, unsigned n)
 {
 	struct guardian_ioctl *calls = xcalloc(n, sizeof(*calls));
 	struct err *e;
 
 	/* EINVAL from a vCPU whose guest uses no KVM clock. */
 	for (unsigned i = 0; i < n; i++)
-		calls[i] = (struct guardian_ioctl){ vcpu_fds[i], KVM_KVMCLOCK_CTRL, NULL, 0, 0 };
-	e = guardian_ioctls(g, calls, n);
+		calls[i] = CALL(vcpu_fds[i], KVM_KVMCLOCK_CTRL, NULL, 0);
+	e = a->ioctls(a->ctx, calls, n);
 	free(calls);
 	return e;
 }

@@ -70,18 +70,32 @@ struct err *tracee_ignore_gone(struct err *e)
 
 struct err *tracee_get_regs(struct tracee *t, struct host_regs *ret)
 {
-	struct iovec v = { ret->bytes, sizeof(ret->bytes) };
-	struct err *e = tracee_ptrace(PTRACE_GETREGSET, "PTRACE_GETREGSET", t, (void *)(uintptr_t)NT_PRSTATUS, &v);
+	struct err *e = NULL;
 
-	ret->n = v.iov_len;
+	for (size_t i = 0; !e && i < host_n_regsets; i++) {
+		const struct host_regset *set = &host_regsets[i];
+		struct iovec v = { ret->bytes + set->offset, set->bytes };
+
+		e = tracee_ptrace(PTRACE_GETREGSET, "PTRACE_GETREGSET", t, (void *)(uintptr_t)set->note, &v);
+		if (i == 0)
+			ret->n = v.iov_len;
+	}
+	if (!e)
+		host_settle_regs(ret);
 	return e;
 }
 
 struct err *tracee_set_regs(struct tracee *t, const struct host_regs *regs)
 {
-	struct iovec v = { (void *)regs->bytes, regs->n };
+	struct err *e = NULL;
 
-	return tracee_ptrace(PTRACE_SETREGSET, "PTRACE_SETREGSET", t, (void *)(uintptr_t)NT_PRSTATUS, &v);
+	for (size_t i = host_n_regsets; !e && i-- > 0;) {
+		const struct host_regset *set = &host_regsets[i];
+		struct iovec v = { (void *)(regs->bytes + set->offset), i ? set->bytes : regs->n };
+
+		e = tracee_ptrace(PTRACE_SETREGSET, "PTRACE_SETREGSET", t, (void *)(uintptr_t)set->note, &v);
+	}
+	return e;
 }
 
 struct err *tracees_read(struct tracees *ts, uint64_t hva, void *ret, size_t bytes)
@@ -127,7 +141,7 @@ static struct tracee *add(struct tracees *ts, pid_t tid)
 {
 	struct tracee *t = find_free(ts);
 
-	*t = (struct tracee){ .tid = tid, .vcpu_fd = -1 };
+	*t = (struct tracee){ .tid = tid, .vcpu_fd = -1, .call.nr = -1 };
 	return t;
 }
 
@@ -214,16 +228,19 @@ static bool is_kvm_run(const struct host_syscall *s)
 static bool may_repeat(const struct host_syscall *s)
 {
 	static const long repeatable[] = {
-		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semop,  SYS_semtimedop,
-		SYS_recvfrom,   SYS_recvmsg,     SYS_sendto,       SYS_accept, SYS_rt_sigtimedwait,
-		SYS_sendmsg,    SYS_accept4,     SYS_read,         SYS_readv,  SYS_io_getevents,
-		SYS_write,      SYS_writev,      SYS_getrandom,    SYS_io_uring_enter,
+		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2,    SYS_semtimedop, SYS_recvfrom,
+		SYS_recvmsg,    SYS_sendto,      SYS_rt_sigtimedwait, SYS_sendmsg,    SYS_accept4,
+		SYS_read,       SYS_readv,       SYS_io_getevents,    SYS_write,      SYS_writev,
+		SYS_getrandom,  SYS_io_uring_enter,
 	};
 
 	if (is_kvm_run(s))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(repeatable); i++)
 		if (s->nr == repeatable[i])
+			return true;
+	for (const struct host_repeatable *r = host_repeatable; r->nr >= 0; r++)
+		if (s->nr == r->nr && (r->which < 0 || s->args[0] == (uint64_t)r->which))
 			return true;
 	return false;
 }
@@ -268,6 +285,12 @@ static struct err *on_trap(struct tracees *ts, struct tracee *t)
 
 	if (e)
 		return e;
+	/* Setting its result may have taken from the registers which call that was. */
+	if (in_call && t->hid_exit) {
+		t->call.result = s.result;
+		s = t->call;
+	}
+	t->hid_exit = false;
 	if (in_call && s.result == -EINTR && may_repeat(&s)) {
 		host_ask_restart(&t->regs);
 		e = tracee_set_regs(t, &t->regs);
@@ -293,12 +316,16 @@ static void count_call(struct tracees *ts, struct tracee *t)
 		t->watched = false;
 }
 
-static struct err *hide_exit(struct tracees *ts, struct tracee *t, struct host_regs *regs)
+static struct err *hide_exit(struct tracees *ts, struct tracee *t)
 {
-	struct err *e;
+	struct host_regs regs;
+	struct err *e = tracee_get_regs(t, &regs);
 
-	host_set_result(regs, -EINTR);
-	e = tracee_set_regs(t, regs);
+	if (e)
+		return e;
+	host_set_result(&regs, -EINTR);
+	e = tracee_set_regs(t, &regs);
+	t->hid_exit = true;
 	if (!e)
 		ts->hooks->take_exit(ts->hooks->ctx, t->vcpu_fd);
 	return e;
@@ -309,16 +336,16 @@ static struct err *hide_exit(struct tracees *ts, struct tracee *t, struct host_r
  * is pending and comes back with EINTR, unless it has another exit first. An EINTR of
  * ours is never the VMM's to see, even if the reason for it has gone meanwhile.
  */
-static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, bool ended_ours,
-			      const struct host_syscall *s, struct host_regs *regs)
+static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, bool ended_ours)
 {
 	const struct tracee_hooks *h = ts->hooks;
+	const struct host_syscall *s = &t->call;
 	bool park = t->seek || (ended_ours && !entry);
 	struct err *e = NULL;
 
 	t->vcpu_fd = (int)s->args[0];
 	if (!entry && !s->result && h && h->is_ours(h->ctx, t->vcpu_fd)) {
-		e = hide_exit(ts, t, regs);
+		e = hide_exit(ts, t);
 		park = true;
 	} else if (entry || s->result == -EINTR || s->result == -ERESTARTNOINTR) {
 		park = park || (h && ts->running && !h->may_enter(h->ctx, t->vcpu_fd));
@@ -331,6 +358,22 @@ static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, 
 	return e ? e : go_on(ts, t, 0);
 }
 
+/* Where the registers do not tell which call it is that is left, its entry has. */
+static void take_call(struct tracee *t, const struct __ptrace_syscall_info *info)
+{
+	t->hid_exit = false;
+	if (info->op == PTRACE_SYSCALL_INFO_EXIT) {
+		t->call.result = (long)info->exit.rval;
+		return;
+	}
+	t->call = (struct host_syscall){ .nr = -1, .result = -ENOSYS };
+	if (info->op != PTRACE_SYSCALL_INFO_ENTRY)
+		return;
+	t->call.nr = (long)info->entry.nr;
+	for (size_t i = 0; i < ARRAY_LEN(t->call.args); i++)
+		t->call.args[i] = info->entry.args[i];
+}
+
 /*
  * ended_ours: an interrupt of ours was on its way. The trap that would have made the
  * call go on has been swallowed, so there must be another. A thread that seeks may have
@@ -338,24 +381,21 @@ static struct err *on_kvm_run(struct tracees *ts, struct tracee *t, bool entry, 
  */
 static struct err *on_syscall(struct tracees *ts, struct tracee *t, bool ended_ours)
 {
-	struct host_regs regs;
-	struct host_syscall s;
 	struct __ptrace_syscall_info info = { 0 };
-	bool in_call;
+	bool entry;
 	struct err *e = tracee_ptrace(PTRACE_GET_SYSCALL_INFO, "PTRACE_GET_SYSCALL_INFO", t,
 				      (void *)sizeof(info), &info);
 
-	if (!e)
-		e = tracee_get_regs(t, &regs);
 	if (e)
 		return e;
-	in_call = host_syscall_of(&regs, &s);
-	if (in_call && ts->watch)
-		ts->watch->call(ts->watch->ctx, t->tid, info.op == PTRACE_SYSCALL_INFO_ENTRY, &s);
-	if (in_call && is_kvm_run(&s))
-		return on_kvm_run(ts, t, info.op == PTRACE_SYSCALL_INFO_ENTRY, ended_ours, &s, &regs);
+	entry = info.op == PTRACE_SYSCALL_INFO_ENTRY;
+	take_call(t, &info);
+	if (ts->watch && t->call.nr >= 0)
+		ts->watch->call(ts->watch->ctx, t->tid, entry, &t->call);
+	if (is_kvm_run(&t->call))
+		return on_kvm_run(ts, t, entry, ended_ours);
 	count_call(ts, t);
-	ended_ours = (ended_ours || t->seek) && in_call && s.result == -EINTR && may_repeat(&s);
+	ended_ours = (ended_ours || t->seek) && t->call.result == -EINTR && may_repeat(&t->call);
 	if (ended_ours || (!ts->running && !t->seek))
 		e = interrupt(t);
 	return e ? e : go_on(ts, t, 0);
@@ -366,6 +406,7 @@ static struct err *on_passing(struct tracees *ts, struct tracee *t, int signal)
 {
 	struct err *e = ts->running || t->seek ? NULL : interrupt(t);
 
+	t->hid_exit = false;
 	ts->strayed |= t->watched;
 	return e ? e : go_on(ts, t, signal);
 }

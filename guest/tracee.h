@@ -34,6 +34,8 @@ struct tracee {
 	int vcpu_fd;      /* whose KVM_RUN that is, or was last; -1: none was seen */
 	uint64_t fit_sp;  /* for inject.c: with this stack pointer it can be made to call; 0: not known */
 	unsigned calls;   /* system calls made while watched, but for KVM_RUN */
+	struct host_syscall call; /* as its last syscall stop told; nr -1: none has */
+	bool hid_exit;            /* that was at its exit, whose result was changed; no other stop came since */
 	struct host_regs regs; /* at the trap; what it goes on with */
 };
 

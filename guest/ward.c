@@ -168,6 +168,8 @@ static struct err *run_calls(struct injector *in, int fd, struct batch *b)
 		long result;
 
 		memcpy(&c, b->at, sizeof(c));
+		if (c.pointer_at)
+			inject_set_pointer(in, b->at + sizeof(c), c.pointer_at, c.points_to);
 		e = inject_ioctl(in, c.fd, (unsigned long)c.request, b->at + sizeof(c), c.bytes, &result);
 		if (!e)
 			c.result = result;

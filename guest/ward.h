@@ -46,12 +46,13 @@ struct ward_call {
 	uint32_t bytes;
 	uint64_t request;
 	int64_t result;
+	uint32_t pointer_at, points_to; /* as guardian_ioctl has them */
 };
 
 struct ward_run {
 	uint32_t n_vcpus, n_patches;
 	uint32_t arm_new;
-	struct kvm_guest_debug new_debug;
+	struct kvm_arming new_debug;
 };
 
 struct ward_fork {
@@ -64,7 +65,7 @@ struct ward_stopped {
 	uint32_t n_hits, n_left;
 };
 
-#define WARD_MAX_MESSAGE_BYTES 131072u
+#define WARD_MAX_MESSAGE_BYTES 196608u
 
 /* Holds process pid for whom sock leads to, and ends with it. */
 void ward_main(int sock, pid_t pid) NORETURN;

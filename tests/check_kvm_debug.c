@@ -34,7 +34,7 @@ static const struct {
 
 START_TEST(registers_of_a_breakpoint)
 {
-	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_arming d = kvm_debug_none();
 	unsigned n = 0;
 	struct err *e = kvm_debug_registers_of(&layouts[_i].b, &n);
 
@@ -46,40 +46,40 @@ START_TEST(registers_of_a_breakpoint)
 	}
 	ck_assert_ptr_null(e);
 	ck_assert_uint_eq(n, layouts[_i].n);
-	kvm_debug_add_breakpoint(&d, &layouts[_i].b);
-	ck_assert_uint_eq(d.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
+	kvm_debug_add_breakpoint(&d, &layouts[_i].b, 0);
+	ck_assert_uint_eq(d.debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
 	for (unsigned i = 0; i < 4; i++)
-		ck_assert_uint_eq(d.arch.debugreg[i], layouts[_i].dr[i]);
-	ck_assert_uint_eq(d.arch.debugreg[7], layouts[_i].dr7);
+		ck_assert_uint_eq(d.debug.arch.debugreg[i], layouts[_i].dr[i]);
+	ck_assert_uint_eq(d.debug.arch.debugreg[7], layouts[_i].dr7);
 }
 END_TEST
 
 START_TEST(registers_of_several)
 {
-	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_arming d = kvm_debug_none();
 	const struct breakpoint run = { BREAKPOINT_HARDWARE, 0x1000, 1 }, write = { WATCHPOINT_WRITE, 0x2001, 3 },
 				last = { BREAKPOINT_HARDWARE, 0x3000, 1 };
 
-	kvm_debug_add_breakpoint(&d, &run);
-	kvm_debug_add_breakpoint(&d, &write);
-	kvm_debug_add_breakpoint(&d, &last);
-	ck_assert_uint_eq(d.arch.debugreg[0], 0x1000);
-	ck_assert_uint_eq(d.arch.debugreg[1], 0x2001);
-	ck_assert_uint_eq(d.arch.debugreg[2], 0x2002);
-	ck_assert_uint_eq(d.arch.debugreg[3], 0x3000);
-	ck_assert_uint_eq(d.arch.debugreg[7], 0x51006aa);
+	kvm_debug_add_breakpoint(&d, &run, 0);
+	kvm_debug_add_breakpoint(&d, &write, 0);
+	kvm_debug_add_breakpoint(&d, &last, 0);
+	ck_assert_uint_eq(d.debug.arch.debugreg[0], 0x1000);
+	ck_assert_uint_eq(d.debug.arch.debugreg[1], 0x2001);
+	ck_assert_uint_eq(d.debug.arch.debugreg[2], 0x2002);
+	ck_assert_uint_eq(d.debug.arch.debugreg[3], 0x3000);
+	ck_assert_uint_eq(d.debug.arch.debugreg[7], 0x51006aa);
 }
 END_TEST
 
 START_TEST(flags)
 {
-	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_arming d = kvm_debug_none();
 
-	ck_assert_uint_eq(d.control, 0);
+	ck_assert_uint_eq(d.debug.control, 0);
 	kvm_debug_add_flags(&d, KVM_DEBUG_STEP);
-	ck_assert_uint_eq(d.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
+	ck_assert_uint_eq(d.debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
 	kvm_debug_add_flags(&d, KVM_DEBUG_HOLD_IRQS | KVM_DEBUG_SOFTWARE);
-	ck_assert_uint_eq(d.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ |
+	ck_assert_uint_eq(d.debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ |
 					     KVM_GUESTDBG_USE_SW_BP);
 }
 END_TEST
@@ -128,12 +128,12 @@ START_TEST(what_an_exit_means)
 {
 	const struct breakpoint run = { BREAKPOINT_HARDWARE, 0x1000, 1 }, access = { WATCHPOINT_ACCESS, 0x2000, 8 };
 	struct kvm_run *exit = xcalloc(1, sizeof(*exit));
-	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_arming d = kvm_debug_none();
 	struct kvm_hit hit;
 
 	if (exits[_i].registers) {
-		kvm_debug_add_breakpoint(&d, &run);
-		kvm_debug_add_breakpoint(&d, &access);
+		kvm_debug_add_breakpoint(&d, &run, 0);
+		kvm_debug_add_breakpoint(&d, &access, 0);
 	}
 	if (exits[_i].flags)
 		kvm_debug_add_flags(&d, exits[_i].flags);
@@ -152,14 +152,14 @@ END_TEST
 
 START_TEST(exceptions_that_are_the_guests)
 {
-	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_arming d = kvm_debug_none();
 	const struct kvm_hit step = { .kind = KVM_HIT_GUESTS }, instruction = { .kind = KVM_HIT_SOFTWARE };
 
 	kvm_debug_add_exception(&d, &step);
-	ck_assert_uint_eq(d.control, KVM_GUESTDBG_INJECT_DB);
+	ck_assert_uint_eq(d.debug.control, KVM_GUESTDBG_INJECT_DB);
 	d = kvm_debug_none();
 	kvm_debug_add_exception(&d, &instruction);
-	ck_assert_uint_eq(d.control, KVM_GUESTDBG_INJECT_BP);
+	ck_assert_uint_eq(d.debug.control, KVM_GUESTDBG_INJECT_BP);
 }
 END_TEST
 
@@ -168,7 +168,7 @@ START_TEST(what_the_guest_is_told)
 {
 	struct kvm_run *exit = xcalloc(1, sizeof(*exit));
 	struct kvm_debugregs regs = { .db = { 1, 2, 3, 4 }, .dr6 = 0xffff0ff0, .dr7 = 0x400 };
-	struct kvm_guest_debug d = kvm_debug_none();
+	struct kvm_arming d = kvm_debug_none();
 	struct kvm_hit hit;
 
 	kvm_debug_add_flags(&d, SOFT);

@@ -36,6 +36,8 @@ struct core {
 struct core *core_open(const char *path);
 /* Copies a load's bytes to where its first one is; zeroed memory there stays untouched where they are zero. */
 void core_read_load(const struct core *c, const struct core_load *load, char *hva);
+struct vcpu_state;
+
 /* Sets what the notes tell; the rest of *s stays as it is. */
 void core_get_state(const struct core *c, unsigned cpu, struct vcpu_state *s);
 

@@ -9,62 +9,6 @@
 #define PAGE_BYTES 4096u
 #define WORDS_A_PAGE (PAGE_BYTES / sizeof(uint64_t))
 
-struct guest_code {
-	const char *begin, *end;
-};
-
-#define CODE(name) extern const char name[], name##_end[]
-CODE(guest_16_count);
-CODE(guest_16_halt);
-CODE(guest_16_port);
-CODE(guest_flat_count);
-CODE(guest_flat_halt);
-CODE(guest_flat_port);
-CODE(guest_32_count);
-CODE(guest_32_halt);
-CODE(guest_32_port);
-CODE(guest_32_mmio);
-CODE(guest_64_count);
-CODE(guest_64_halt);
-CODE(guest_64_port);
-CODE(guest_64_mmio);
-CODE(guest_64_stamp);
-#undef CODE
-
-#define CODE(name) {name, name##_end}
-static const struct guest_code codes[][5] = {
-	[MODE_16] = {
-		[WORK_COUNT] = CODE(guest_16_count),
-		[WORK_HALT] = CODE(guest_16_halt),
-		[WORK_PORT] = CODE(guest_16_port),
-	},
-	[MODE_FLAT] = {
-		[WORK_COUNT] = CODE(guest_flat_count),
-		[WORK_HALT] = CODE(guest_flat_halt),
-		[WORK_PORT] = CODE(guest_flat_port),
-	},
-	[MODE_32] = {
-		[WORK_COUNT] = CODE(guest_32_count),
-		[WORK_HALT] = CODE(guest_32_halt),
-		[WORK_PORT] = CODE(guest_32_port),
-		[WORK_MMIO] = CODE(guest_32_mmio),
-	},
-	[MODE_PAE] = {
-		[WORK_COUNT] = CODE(guest_32_count),
-		[WORK_HALT] = CODE(guest_32_halt),
-		[WORK_PORT] = CODE(guest_32_port),
-		[WORK_MMIO] = CODE(guest_32_mmio),
-	},
-	[MODE_LONG] = {
-		[WORK_COUNT] = CODE(guest_64_count),
-		[WORK_HALT] = CODE(guest_64_halt),
-		[WORK_PORT] = CODE(guest_64_port),
-		[WORK_MMIO] = CODE(guest_64_mmio),
-		[WORK_STAMP] = CODE(guest_64_stamp),
-	},
-};
-#undef CODE
-
 void *vm_ram(struct vm *vm, uint64_t gpa)
 {
 	return (char *)vm->slots[0].hva + gpa;
@@ -137,7 +81,7 @@ static void tell_kvm(struct vm *vm, const struct slot *s)
 	};
 
 	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-		die(STATUS_SETUP, "KVM_SET_USER_MEMORY_REGION %#llx: %m", region.guest_phys_addr);
+		die(STATUS_SETUP, "KVM_SET_USER_MEMORY_REGION %#llx: %m", (unsigned long long)s->gpa);
 }
 
 static void fill_and_add(struct vm *vm, struct slot *s)
@@ -161,10 +105,13 @@ static struct slot *new_slot(struct vm *vm, uint64_t gpa, uint64_t bytes)
 static void create_code(struct vm *vm)
 {
 	const struct options *opt = &vm->vmm->opt;
-	const struct guest_code *code = &codes[opt->mode][opt->work];
+	const char *begin, *end;
 
+	if (!guest_code(opt->mode, opt->work, &begin, &end))
+		die(STATUS_USAGE, "no guest of this host has mode %s and work %s", mode_name(opt->mode),
+		    work_name(opt->work));
 	for (unsigned cpu = 0; cpu < opt->cpus; cpu++) {
-		memcpy(vm_ram(vm, gpa_code(cpu)), code->begin, code->end - code->begin);
+		memcpy(vm_ram(vm, gpa_code(cpu)), begin, end - begin);
 		memset(vm_ram(vm, gpa_code(cpu) + COUNTER_OFFSET), 0, 16);
 	}
 }
@@ -211,7 +158,7 @@ static void make_memory(struct vm *vm)
 
 	fill_and_add(vm, new_slot(vm, 0, opt->ram_bytes));
 	rom = new_slot(vm, GPA_ROM, ROM_BYTES);
-	rom->readonly = true;
+	rom->readonly = ioctl(vm->vmm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_READONLY_MEM) > 0;
 	fill_and_add(vm, rom);
 	if (!opt->low)
 		fill_and_add(vm, new_slot(vm, GPA_HIGH, HIGH_BYTES));

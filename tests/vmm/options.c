@@ -38,6 +38,7 @@ static const struct option long_options[] = {
 
 static const char *const mode_names[] = {
 	[MODE_16] = "16", [MODE_FLAT] = "flat", [MODE_32] = "32", [MODE_PAE] = "pae", [MODE_LONG] = "long",
+	[MODE_REAL] = "real",
 };
 
 static const char *const work_names[] = {
@@ -52,7 +53,7 @@ const char *mode_name(enum guest_mode mode)
 
 bool mode_pages(enum guest_mode mode)
 {
-	return mode >= MODE_32;
+	return mode >= MODE_32 && mode <= MODE_LONG;
 }
 
 const char *work_name(enum guest_work work)
@@ -78,7 +79,7 @@ static enum guest_mode parse_mode(const char *text)
 	for (size_t i = 0; i < ARRAY_LEN(mode_names); i++)
 		if (!strcmp(text, mode_names[i]))
 			return i;
-	die(STATUS_USAGE, "--mode is 16, flat, 32, pae or long, not '%s'", text);
+	die(STATUS_USAGE, "--mode is 16, flat, 32, pae, long or real, not '%s'", text);
 }
 
 static bool parse_random(const char *text)
@@ -124,8 +125,6 @@ static void take_option(struct options *opt, int id, const char *value)
 
 static void check_options(struct options *opt)
 {
-	if (!mode_pages(opt->mode) && opt->work == WORK_MMIO)
-		die(STATUS_USAGE, "--mmio needs paging: not with --mode %s", mode_name(opt->mode));
 	if (opt->work == WORK_STAMP && (opt->mode != MODE_LONG || gpa_stamp(opt->cpus) > RAM_BYTES))
 		die(STATUS_USAGE, "--stamp needs --mode long, and fewer vCPUs than %u", opt->cpus);
 	if (!opt->core)
@@ -141,7 +140,7 @@ void options_parse(struct options *opt, int argc, char **argv)
 	int id;
 
 	*opt = (struct options){
-		.cpus = 2, .vms = 1, .touch_percent = 75, .ram_bytes = RAM_BYTES, .mode = MODE_LONG,
+		.cpus = 2, .vms = 1, .touch_percent = 75, .ram_bytes = RAM_BYTES, .mode = default_mode,
 	};
 	opterr = 0;
 	while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1)

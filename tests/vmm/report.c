@@ -163,7 +163,6 @@ static void report_error(const char *text)
 
 static void report_regs(struct vmm *vmm, struct cursor *args)
 {
-	struct vcpu_state state = {0};
 	struct buf out = {0};
 	uint64_t vm, cpu;
 
@@ -177,9 +176,8 @@ static void report_regs(struct vmm *vmm, struct cursor *args)
 		return report_error("this thread's jail does not allow it");
 	if (!vmm->vms[vm].vcpus[cpu].parked)
 		return report_error("not paused");
-	vcpu_get_state(&vmm->vms[vm].vcpus[cpu], &state);
 	buf_adds(&out, "{");
-	vcpu_state_print(&state, &out);
+	vcpu_print(&vmm->vms[vm].vcpus[cpu], &out);
 	buf_adds(&out, "}");
 	send_line(&out);
 }

@@ -61,7 +61,8 @@ static void vcpu_answer_mmio(struct vcpu *c)
 	uint64_t want = GPA_MMIO + 4096ull * c->index;
 
 	if (c->run->mmio.is_write || c->run->mmio.phys_addr != want || c->run->mmio.len != 4)
-		die(STATUS_EXIT, "MMIO at %#llx, %u bytes", c->run->mmio.phys_addr, c->run->mmio.len);
+		die(STATUS_EXIT, "MMIO at %#llx, %u bytes", (unsigned long long)c->run->mmio.phys_addr,
+		    c->run->mmio.len);
 	store_uint(c->run->mmio.data, 4, ORDER_LITTLE, vcpu_next_input(c));
 }
 

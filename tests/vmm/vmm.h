@@ -33,8 +33,8 @@ enum exit_status {
 /* One line to standard output, then ends the process at once. */
 void die(enum exit_status status, const char *fmt, ...) PRINTF_LIKE(2, 3) NORETURN;
 
-/* MODE_FLAT: 32-bit protected mode without paging. */
-enum guest_mode { MODE_16, MODE_FLAT, MODE_32, MODE_PAE, MODE_LONG };
+/* MODE_FLAT: 32-bit protected mode without paging. MODE_REAL: of ppc64, and alone there. */
+enum guest_mode { MODE_16, MODE_FLAT, MODE_32, MODE_PAE, MODE_LONG, MODE_REAL };
 /* WORK_SPIN, of a core alone: in and out of KVM_RUN. With WORK_HALT its vCPUs stay there. */
 enum guest_work { WORK_COUNT, WORK_HALT, WORK_PORT, WORK_MMIO, WORK_STAMP, WORK_SPIN };
 
@@ -70,17 +70,6 @@ struct slot {
 	uint64_t gpa, bytes;
 	void *hva; /* NULL: the slot is not there now */
 	bool readonly;
-};
-
-enum { MSR_K_GS_BASE = 7, N_MSRS };
-
-/* Everything of a vCPU that is set and compared. */
-struct vcpu_state {
-	struct kvm_regs regs;
-	struct kvm_sregs sregs;
-	struct kvm_xcrs xcrs;
-	uint64_t msrs[N_MSRS];
-	struct kvm_xsave xsave; /* ends in a flexible array */
 };
 
 struct vm;
@@ -132,17 +121,20 @@ void vm_toggle_extra_slot(struct vm *vm);
 /* Where a gpa of the first block lives. */
 void *vm_ram(struct vm *vm, uint64_t gpa);
 
-/* ---- paging.c ---- */
+/* ---- paging_x86_64.c ---- */
 
 /* Makes the page tables of a vCPU whose mode has them; returns its cr3. */
 uint64_t vm_create_tables(struct vm *vm, unsigned cpu);
 
-/* ---- vcpu.c ---- */
+/* ---- code_*.c and vcpu_*.c, of the host ---- */
+
+extern const enum guest_mode default_mode;
+/* What the vCPUs run; false where the mode or the work is not of this host. */
+bool guest_code(enum guest_mode mode, enum guest_work work, const char **ret_begin, const char **ret_end);
 
 void vcpu_create(struct vcpu *c, struct vm *vm, unsigned index);
-void vcpu_get_state(struct vcpu *c, struct vcpu_state *ret);
-/* Appends "name":value pairs with every field. */
-void vcpu_state_print(const struct vcpu_state *s, struct buf *out);
+/* Appends "name":value pairs of all of its registers. */
+void vcpu_print(struct vcpu *c, struct buf *out);
 
 /* ---- run.c ---- */
 

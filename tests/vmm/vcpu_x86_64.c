@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/endian.h"
 #include "tests/vmm/core.h"
+#include "tests/vmm/state_x86_64.h"
 #include "tests/vmm/x86.h"
 
 #define XFEATURES (XFEATURE_X87 | XFEATURE_SSE | XFEATURE_AVX)
@@ -247,7 +248,7 @@ static bool access_msr(struct vcpu *c, unsigned long request, uint32_t number, u
 	return true;
 }
 
-void vcpu_get_state(struct vcpu *c, struct vcpu_state *ret)
+static void get_state(struct vcpu *c, struct vcpu_state *ret)
 {
 	must(c, KVM_GET_REGS, &ret->regs, "KVM_GET_REGS");
 	must(c, KVM_GET_SREGS, &ret->sregs, "KVM_GET_SREGS");
@@ -318,7 +319,7 @@ static void note_missing(struct vcpu *c, const struct vcpu_state *want)
 {
 	struct vcpu_state got = {0};
 
-	vcpu_get_state(c, &got);
+	get_state(c, &got);
 	/* KVM's PVM backend pages in long mode only, and leaves the bit clear without an error. */
 	if (got.sregs.cr0 != want->sregs.cr0)
 		die(STATUS_UNSUPPORTED, "UNSUPPORTED mode %s: cr0 is %#llx, not %#llx",
@@ -331,14 +332,17 @@ static void note_missing(struct vcpu *c, const struct vcpu_state *want)
 	}
 }
 
-void vcpu_state_print(const struct vcpu_state *s, struct buf *out)
+void vcpu_print(struct vcpu *c, struct buf *out)
 {
+	struct vcpu_state state = {0};
+
+	get_state(c, &state);
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
 		const struct field *f = &fields[i];
 
 		buf_addf(out, "%s\"%s\":\"0x", i ? "," : "", f->name);
 		for (unsigned n = f->bytes; n-- > 0;)
-			buf_addf(out, "%02x", ((const uint8_t *)s)[f->offset + n]);
+			buf_addf(out, "%02x", ((const uint8_t *)&state)[f->offset + n]);
 		buf_adds(out, "\"");
 	}
 }
@@ -376,7 +380,7 @@ static void set_up(struct vcpu *c)
 
 	set_cpuid(c);
 	set_mp_state(c);
-	vcpu_get_state(c, &state);
+	get_state(c, &state);
 	set_state(c, &state);
 	pass_through_run(c);
 	note_missing(c, &state);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "tests/vmm/core.h"
+#include "tests/vmm/state_x86_64.h"
 #include "tests/vmm/x86.h"
 
 /* Where a segment's attributes stand in the second dword of a descriptor, SDM volume 3, section 3.4.5. */
