@@ -20,9 +20,12 @@ static bool set_memory(struct kvm_machine *m)
 {
 	struct kvm_userspace_memory_region slot = { .memory_size = KVM_MACHINE_RAM_BYTES };
 
-	m->ram = mmap(NULL, KVM_MACHINE_RAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (m->ram == MAP_FAILED)
+	uint8_t *p = mmap(NULL, 2 * KVM_MACHINE_RAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
 		return false;
+	/* On s390x a slot is whole MiBs of the VMM's memory too. */
+	m->ram = (uint8_t *)ALIGN_UP((uintptr_t)p, (uintptr_t)KVM_MACHINE_RAM_BYTES);
 	slot.userspace_addr = (uintptr_t)m->ram;
 	return !ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &slot);
 }

@@ -13,11 +13,15 @@ const uint64_t kvm_machine_code_gpa = GPA_CODE;
 
 #define MSR_SF (1ull << 63)
 #define NOP 0x60000000u
-#define BRANCH_TO_SELF 0x48000000u
+#define HYPERCALL 0x44000022u /* of r3, which is 0: one that nobody knows */
 #define AT_BREAKPOINT 4u
 
+/* Where the guest gets to if KVM leaves the exception to it, in either byte order. */
+#define GPA_PROGRAM_INTERRUPT 0x700u
+
 /* In the host's byte order, as its instructions are. */
-static const uint32_t code[] = { NOP, NOP, BRANCH_TO_SELF };
+static const uint32_t code[] = { NOP, NOP, HYPERCALL };
+static const uint8_t hypercall_big[] = { 0x44, 0, 0, 0x22 };
 
 bool kvm_machine_set_up(int kvm, const struct kvm_machine *m, uint64_t pc)
 {
@@ -29,6 +33,7 @@ bool kvm_machine_set_up(int kvm, const struct kvm_machine *m, uint64_t pc)
 
 	(void)kvm;
 	memcpy(m->ram + GPA_CODE, code, sizeof(code));
+	memcpy(m->ram + GPA_PROGRAM_INTERRUPT, hypercall_big, sizeof(hypercall_big));
 	return !ioctl(m->vcpu, KVM_ENABLE_CAP, &papr) && !ioctl(m->vcpu, KVM_SET_REGS, &regs);
 }
 

@@ -23,7 +23,7 @@
 #include "tests/suite.h"
 
 #define ROUNDS 40
-#define KILLS 40
+#define KILLS 50
 
 static void ok(struct err *e)
 {

@@ -30,6 +30,7 @@ APT_CONF = '''\
 APT::Architecture "{arch}";
 APT::Architectures {{ "{arch}"; }};
 APT::Sandbox::User "root";
+APT::Default-Release "{release}";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";
@@ -53,14 +54,17 @@ def check_tools(path):
 
 
 class Apt:
-    """apt for one architecture, whose state is all below one directory. A later suite is used where it is named."""
+    """
+    apt for one architecture, whose state is all below one directory. A later suite
+    is used where it is named, or where it is the release that is asked for.
+    """
 
-    def __init__(self, arch, root, suites=('bookworm',)):
+    def __init__(self, arch, root, suites=('bookworm',), release='bookworm'):
         self.root = root
         self.conf = os.path.join(root, 'apt.conf')
         for name in ('etc/apt', 'var/lib/apt/lists/partial', 'var/cache/apt/archives/partial'):
             os.makedirs(os.path.join(root, name))
-        self._write('apt.conf', APT_CONF.format(arch=arch, root=root))
+        self._write('apt.conf', APT_CONF.format(arch=arch, root=root, release=release))
         self._write('status', '')
         sources = ['deb [signed-by=%s] %s %s main\n' % (KEYRING, MIRROR, suite) for suite in suites]
         self._write('etc/apt/sources.list', ''.join(sources))
