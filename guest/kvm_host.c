@@ -81,17 +81,21 @@ static void value_to_row(const struct one_call *c, unsigned row, struct regs *re
 	regs_set_bytes(ret, row, value);
 }
 
-static void row_to_value(const struct regs *from, unsigned row, struct one_call *c)
+static struct err *row_to_value(const struct regs *from, unsigned row, struct one_call *c)
 {
 	size_t bytes = value_bytes(c->head.id);
+	uint64_t value = regs_get_or(from, row, 0);
 
 	if (bytes <= sizeof(uint64_t)) {
-		store_uint(c->value, bytes, order_of_host(), regs_get_or(from, row, 0));
-		return;
+		store_uint(c->value, bytes, order_of_host(), value);
+		if (load_uint(c->value, bytes, order_of_host()) != value)
+			return err_new(ERR_INVALID, "register %s has %zu bits in KVM", from->arch->regs[row].name, 8 * bytes);
+		return NULL;
 	}
 	memcpy(c->value, regs_bytes(from, row), sizeof(c->value));
 	if (from->order != order_of_host())
 		reverse(c->value, sizeof(c->value));
+	return NULL;
 }
 
 static struct guardian_ioctl call_of(int fd, unsigned long request, struct one_call *c)
@@ -146,8 +150,9 @@ struct err *kvm_ones_put(const struct kvm_access *a, int fd, const struct kvm_on
 
 			if (!changed[ones[i].row + r])
 				continue;
-			row_to_value(from, ones[i].row + r, &c);
-			e = a->ioctls(a->ctx, &call, 1);
+			e = row_to_value(from, ones[i].row + r, &c);
+			if (!e)
+				e = a->ioctls(a->ctx, &call, 1);
 			if (!e && call.result < 0)
 				e = err_sys((int)-call.result, "KVM does not take this value of register %s",
 					    from->arch->regs[ones[i].row + r].name);
