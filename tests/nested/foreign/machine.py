@@ -26,6 +26,7 @@ BUILD = os.path.abspath(harness.BUILD)
 SYSROOT = os.path.abspath(os.environ.get('SYSROOT', ''))
 BOOT_SECONDS = 300
 COMMAND_SECONDS = 300
+UNIT_SECONDS = 800
 PORT = 1234
 
 
@@ -130,6 +131,14 @@ class Machine:
     def program(self, name):
         """How a program of the build directory is called there."""
         return shlex.quote('/host' + os.path.join(BUILD, name))
+
+    def check_unit(self, case, name):
+        """Runs a program of unit tests, each test of which must pass."""
+        status, said = self.shell('CK_TIMEOUT_MULTIPLIER=10 %s 2>&1' % self.program('tests/' + name), UNIT_SECONDS)
+        text = '\n'.join(said)
+        case.assertEqual(status, 0, text)
+        case.assertNotIn('SKIP', text)
+        case.assertRegex(text, r'(?m)^100%: Checks: [1-9]\d*, Failures: 0, Errors: 0$')
 
     def close(self):
         self.proc.kill()

@@ -20,11 +20,11 @@ N_GPRS = 29  # r29 to r31 are the guest code's own
 STD = 8  # in the guest's loop: where it stores its counter
 KILLS = 20
 TOUCHED_GPA = pattern.GPA_DATA
-TEXT = 'latin-1'
 
 KDUMPFILE_SCRIPT = '''
 import json, sys, kdumpfile
 core = kdumpfile.kdumpfile(sys.argv[1])
+core.attr['arch.page_shift'] = 16  # which it knows of Linux alone
 print(json.dumps({
     'arch': core.attr['arch.name'],
     'little': core.attr['arch.byte_order'] == 1,
@@ -252,6 +252,10 @@ class TestPowernv(Attached, MachineCase):
 
 class TestPseries(Attached, MachineCase):
     kind = 'pseries'
+
+    def test_units(self):
+        for name in ('check_tracee', 'check_kpeek'):
+            self.machine.check_unit(self, name)
 
     def test_breakpoints_are_refused(self):
         vmm = self.vmm('--cpus', '1')
