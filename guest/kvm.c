@@ -456,12 +456,28 @@ static struct err *kvm_next_data(struct guest *g, const struct mem_block *b, uin
 	return e;
 }
 
+/* What no ioctl tells, where the kernel's memory can be read. */
+static struct err *add_process_table(struct kvm *k, struct regs *ret)
+{
+	uint64_t value;
+	struct err *e;
+
+	if (kvm_host_process_table_row < 0 || k->watched || !k->layout.kvm_process_table)
+		return NULL;
+	e = kvm_process_table(&k->peek, &k->layout, k->fds.vms[k->vm].kvm, &value);
+	if (!e)
+		regs_set(ret, (unsigned)kvm_host_process_table_row, value);
+	return e;
+}
+
 static struct err *kvm_read_regs(struct guest *g, unsigned vcpu, struct regs *ret)
 {
 	struct kvm *k = g->priv;
 	struct err *e = kvm_check_held(g);
 
-	return e ? e : kvm_explain_failure(g, kvm_host_read_regs(&k->access, k->vcpu_fds[vcpu], ret));
+	if (!e)
+		e = kvm_explain_failure(g, kvm_host_read_regs(&k->access, k->vcpu_fds[vcpu], ret));
+	return e ? e : add_process_table(k, ret);
 }
 
 static struct err *kvm_write_regs(struct guest *g, unsigned vcpu, const struct regs *from, const bool *changed)

@@ -16,10 +16,7 @@ const uint8_t kvm_debug_insn[] = { 0x00, 0xdd, 0xdd, 0x00 };
 const size_t kvm_debug_insn_bytes = sizeof(kvm_debug_insn);
 const enum kvm_debug_foreign kvm_debug_foreign = KVM_FOREIGN_STOP;
 const size_t kvm_debug_pointer_at = 0;
-const unsigned kvm_debug_irq_flag = 0;
 const unsigned kvm_debug_n_registers = 0;
-const unsigned long kvm_debug_get_cause = 0;
-const unsigned long kvm_debug_put_cause = 0;
 
 struct err *kvm_debug_registers_of(const struct breakpoint *b, unsigned *ret)
 {
@@ -57,18 +54,6 @@ void kvm_debug_hide_exit(struct kvm_run *run, const struct kvm_hit *hit)
 {
 	(void)hit;
 	run->exit_reason = KVM_EXIT_INTR;
-}
-
-void kvm_debug_add_exception(struct kvm_arming *d, const struct kvm_hit *hit)
-{
-	(void)d;
-	(void)hit;
-}
-
-void kvm_debug_set_cause(void *regs, const struct kvm_hit *hit)
-{
-	(void)regs;
-	(void)hit;
 }
 
 /* ---- where an instruction leads to ---- */

@@ -29,10 +29,7 @@ const enum kvm_debug_foreign kvm_debug_foreign = KVM_FOREIGN_PASS;
 
 const size_t kvm_debug_pointer_at = offsetof(struct kvm_arming, debug.arch.hw_bp);
 struct err *(*const kvm_debug_next)(struct guest *, unsigned, uint64_t[KVM_DEBUG_MAX_NEXT], unsigned *) = NULL;
-const unsigned kvm_debug_irq_flag = 0;
 const unsigned kvm_debug_n_registers = N_REGISTERS;
-const unsigned long kvm_debug_get_cause = 0;
-const unsigned long kvm_debug_put_cause = 0;
 
 static bool is_execute(const struct breakpoint *b)
 {
@@ -124,16 +121,4 @@ void kvm_debug_hide_exit(struct kvm_run *run, const struct kvm_hit *hit)
 	if (is_breakpoint_insn(run))
 		run->psw_addr = hit->pc;
 	run->exit_reason = KVM_EXIT_INTR;
-}
-
-void kvm_debug_add_exception(struct kvm_arming *d, const struct kvm_hit *hit)
-{
-	(void)d;
-	(void)hit;
-}
-
-void kvm_debug_set_cause(void *regs, const struct kvm_hit *hit)
-{
-	(void)regs;
-	(void)hit;
 }

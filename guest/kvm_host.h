@@ -27,6 +27,9 @@ struct kvm_access {
 /* What a guest of this host's KVM is. */
 const struct arch *kvm_host_arch(void);
 
+/* The row of what kvm_process_table() tells; -1: there is none. */
+extern const int kvm_host_process_table_row;
+
 struct err *kvm_host_read_regs(const struct kvm_access *a, int vcpu_fd, struct regs *ret) MUST_CHECK;
 /* Writes those rows of from for which changed[row] is true. */
 struct err *kvm_host_write_regs(const struct kvm_access *a, int vcpu_fd, const struct regs *from,

@@ -91,6 +91,8 @@ static struct err *put_vsr(const struct kvm_access *a, int fd, const struct regs
 	return e;
 }
 
+const int kvm_host_process_table_row = PPC64_PRTB;
+
 const struct arch *kvm_host_arch(void)
 {
 	return &arch_ppc64;

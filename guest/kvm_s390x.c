@@ -122,6 +122,8 @@ static struct err *map_run(const struct kvm_access *a, int fd, struct kvm_run **
 	return *ret ? NULL : err_sys(errno, "cannot map what KVM tells of vCPU descriptor %d", fd);
 }
 
+const int kvm_host_process_table_row = -1;
+
 const struct arch *kvm_host_arch(void)
 {
 	return &arch_s390x;

@@ -68,6 +68,16 @@ static struct err *find_form(const struct btf *b, struct kvm_layout *l)
 	return find_members(b, hash, ARRAY_LEN(hash));
 }
 
+/* A member of struct kvm's own part of the architecture; 0: there is none. */
+static uint32_t find_in_arch(const struct btf *b, const char *member)
+{
+	struct btf_place arch, p;
+
+	if (!btf_find_member(b, btf_struct(b, "kvm"), "arch", &arch) || !btf_find_member(b, arch.type, member, &p))
+		return 0;
+	return arch.offset + p.offset;
+}
+
 struct err *kvm_layout_from_btf(const struct btf *b, struct kvm_layout *ret)
 {
 	struct kvm_layout l = { 0 };
@@ -92,6 +102,7 @@ struct err *kvm_layout_from_btf(const struct btf *b, struct kvm_layout *ret)
 		e = find_form(b, &l);
 	if (e)
 		return e;
+	l.kvm_process_table = find_in_arch(b, "process_table");
 	l.n_spaces = member_len(b, "kvm", "memslots");
 	l.slot_bytes = (uint32_t)btf_size(b, btf_struct(b, "kvm_memory_slot"));
 	if (!l.n_spaces || !l.slot_bytes || (l.form == KVM_SLOTS_HASH && (!l.n_hash || l.n_hash > MAX_HASH)))
@@ -210,6 +221,11 @@ struct err *kvm_slots_walk(const struct kpeek *k, const struct kvm_layout *l, ui
 	*ret = list.slots;
 	*ret_n = list.n;
 	return NULL;
+}
+
+struct err *kvm_process_table(const struct kpeek *k, const struct kvm_layout *l, uint64_t kvm, uint64_t *ret)
+{
+	return kpeek_u64(k, kvm + l->kvm_process_table, ret);
 }
 
 struct err *kvm_private_data(const struct kpeek *k, const struct kvm_layout *l, int own_fd, uint64_t *ret)

@@ -27,6 +27,7 @@ struct kvm_layout {
 	uint32_t task_files, files_fdt, fdtable_fd, file_private_data;
 	uint32_t kvm_memslots; /* array of pointers, one an address space */
 	uint32_t n_spaces;
+	uint32_t kvm_process_table; /* kvm.arch.process_table of ppc64, a u64; 0: not there */
 	uint32_t vcpu_kvm;     /* kvm_vcpu.kvm */
 	uint32_t vcpu_guest_debug; /* kvm_vcpu.guest_debug, an unsigned long; 0: not there */
 	/* struct kvm_memslots */
@@ -66,6 +67,12 @@ struct kvm_generation {
 
 struct err *kvm_slots_generation(const struct kpeek *k, const struct kvm_layout *l, uint64_t kvm,
 				 struct kvm_generation *ret) MUST_CHECK;
+
+/*
+ * Of a guest of a ppc64 host, where its page tables start, as KVM_PPC_CONFIGURE_V3_MMU
+ * was told; only where the layout has it.
+ */
+struct err *kvm_process_table(const struct kpeek *k, const struct kvm_layout *l, uint64_t kvm, uint64_t *ret) MUST_CHECK;
 
 /* file->private_data of a descriptor of this process: a struct kvm or struct kvm_vcpu. */
 struct err *kvm_private_data(const struct kpeek *k, const struct kvm_layout *l, int own_fd, uint64_t *ret) MUST_CHECK;

@@ -238,6 +238,8 @@ static void regs_to_state(const struct regs *regs, struct state *s)
 	x86_64_xsave_get(regs, s->xsave);
 }
 
+const int kvm_host_process_table_row = -1;
+
 const struct arch *kvm_host_arch(void)
 {
 	return &arch_x86_64;

@@ -69,23 +69,6 @@ static void start(struct vcpu *v)
 	v->access = fake_kvm_access(&v->kvm);
 }
 
-static struct regs *read_regs(struct vcpu *v, enum byte_order order)
-{
-	struct regs *regs = regs_create(kvm_host_arch(), order);
-	struct err *e = kvm_host_read_regs(&v->access, FAKE_KVM_FD, regs);
-
-	ck_assert_msg(!e, "%s", e ? err_text(e) : "");
-	return regs;
-}
-
-static uint64_t value_of(const struct regs *regs, unsigned row)
-{
-	uint64_t value = 0;
-
-	ck_assert_msg(regs_get(regs, row, &value), "%s", regs->arch->regs[row].name);
-	return value;
-}
-
 /* A guest of either byte order on this host. */
 START_TEST(reads_every_register)
 {
@@ -94,21 +77,21 @@ START_TEST(reads_every_register)
 	struct regs *regs;
 
 	start(&v);
-	regs = read_regs(&v, order);
-	ck_assert_uint_eq(value_of(regs, PPC64_PC), v.regs.pc);
-	ck_assert_uint_eq(value_of(regs, PPC64_MSR), v.regs.msr);
-	ck_assert_uint_eq(value_of(regs, PPC64_CR), v.regs.cr);
-	ck_assert_uint_eq(value_of(regs, PPC64_SPRG3), 0x5993);
-	ck_assert_uint_eq(value_of(regs, PPC64_PVR), 0x004e1200);
-	ck_assert_uint_eq(value_of(regs, PPC64_LPCR), PPC64_LPCR_ILE);
-	ck_assert_uint_eq(value_of(regs, PPC64_DSISR), 0xd5);
-	ck_assert_uint_eq(value_of(regs, PPC64_VRSAVE), 0xffff0000);
+	regs = fake_kvm_read(&v.kvm, order);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_PC), v.regs.pc);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_MSR), v.regs.msr);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_CR), v.regs.cr);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_SPRG3), 0x5993);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_PVR), 0x004e1200);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_LPCR), PPC64_LPCR_ILE);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_DSISR), 0xd5);
+	ck_assert_uint_eq(fake_kvm_value(regs, PPC64_VRSAVE), 0xffff0000);
 	for (unsigned n = 0; n < 32; n++) {
 		const uint8_t *vr = regs_bytes(regs, PPC64_VR0 + n);
 
-		ck_assert_uint_eq(value_of(regs, PPC64_R0 + n), 0x4700000000000000 + n);
-		ck_assert_uint_eq(value_of(regs, PPC64_F0 + n), VSR_HIGH(n));
-		ck_assert_uint_eq(value_of(regs, PPC64_VS0H + n), VSR_LOW(n));
+		ck_assert_uint_eq(fake_kvm_value(regs, PPC64_R0 + n), 0x4700000000000000 + n);
+		ck_assert_uint_eq(fake_kvm_value(regs, PPC64_F0 + n), VSR_HIGH(n));
+		ck_assert_uint_eq(fake_kvm_value(regs, PPC64_VS0H + n), VSR_LOW(n));
 		ck_assert_uint_eq(load_uint(vr + (_i ? 0 : 8), 8, order), VR_HIGH(n));
 		ck_assert_uint_eq(load_uint(vr + (_i ? 8 : 0), 8, order), VR_LOW(n));
 	}
@@ -146,7 +129,7 @@ START_TEST(writes_one_and_nothing_else)
 	struct err *e;
 
 	start(&v);
-	before = read_regs(&v, order);
+	before = fake_kvm_read(&v.kvm, order);
 	memcpy(value, regs_bytes(before, row), reg_bytes(before->arch, row));
 	value[low] ^= 0x55;
 	regs_set_bytes(before, row, value);
@@ -157,7 +140,7 @@ START_TEST(writes_one_and_nothing_else)
 	ck_assert_uint_eq(v.kvm.structs[1].n_set, 0);
 	for (size_t i = 0; i < v.kvm.n_ones; i++)
 		ck_assert_int_eq(v.kvm.ones[i].changed, v.kvm.ones[i].id == writes[_i].id);
-	after = read_regs(&v, order);
+	after = fake_kvm_read(&v.kvm, order);
 	ck_assert_mem_eq(regs_bytes(after, row), value, reg_bytes(before->arch, row));
 	regs_destroy(before);
 	regs_destroy(after);
@@ -174,7 +157,7 @@ START_TEST(half_a_vsr_stays)
 	struct err *e;
 
 	start(&v);
-	regs = read_regs(&v, ORDER_LITTLE);
+	regs = fake_kvm_read(&v.kvm, ORDER_LITTLE);
 	regs_set(regs, PPC64_VS0H + 6, 0x1122334455667788);
 	e = kvm_host_write_regs(&v.access, FAKE_KVM_FD, regs, changed);
 	ck_assert_ptr_null(e);
@@ -193,7 +176,7 @@ START_TEST(refuses_what_does_not_fit)
 	struct err *e;
 
 	start(&v);
-	regs = read_regs(&v, ORDER_LITTLE);
+	regs = fake_kvm_read(&v.kvm, ORDER_LITTLE);
 	regs_set(regs, PPC64_DSISR, 0x100000000);
 	e = kvm_host_write_regs(&v.access, FAKE_KVM_FD, regs, changed);
 	ck_assert_ptr_nonnull(e);
@@ -214,7 +197,7 @@ START_TEST(refuses_what_cannot_be_set)
 	struct err *e;
 
 	start(&v);
-	regs = read_regs(&v, ORDER_BIG);
+	regs = fake_kvm_read(&v.kvm, ORDER_BIG);
 	changed[unwritable[_i]] = true;
 	e = kvm_host_write_regs(&v.access, FAKE_KVM_FD, regs, changed);
 	ck_assert_ptr_nonnull(e);

@@ -74,50 +74,32 @@ static void start(struct vcpu *v, uint64_t more_valid)
 	v->access = fake_kvm_access(&v->kvm);
 }
 
-static struct regs *read_regs(struct vcpu *v)
-{
-	struct regs *regs = regs_create(kvm_host_arch(), ORDER_BIG);
-	struct err *e = kvm_host_read_regs(&v->access, FAKE_KVM_FD, regs);
-
-	ck_assert_msg(!e, "%s", e ? err_text(e) : "");
-	ck_assert_uint_eq(v->kvm.n_mapped, 0);
-	return regs;
-}
-
-static uint64_t value_of(const struct regs *regs, unsigned row)
-{
-	uint64_t value = 0;
-
-	ck_assert_msg(regs_get(regs, row, &value), "%s", regs->arch->regs[row].name);
-	return value;
-}
-
 START_TEST(reads_every_register)
 {
 	struct vcpu v;
 	struct regs *regs;
 
 	start(&v, KVM_SYNC_VRS | KVM_SYNC_GSCB);
-	regs = read_regs(&v);
-	ck_assert_uint_eq(value_of(regs, S390X_PSWM), v.run->psw_mask);
-	ck_assert_uint_eq(value_of(regs, S390X_PSWA), v.run->psw_addr);
-	ck_assert_uint_eq(value_of(regs, S390X_PREFIX), 0x7fe000);
-	ck_assert_uint_eq(value_of(regs, S390X_FPC), 0x00880000);
+	regs = fake_kvm_read(&v.kvm, ORDER_BIG);
+	ck_assert_uint_eq(fake_kvm_value(regs, S390X_PSWM), v.run->psw_mask);
+	ck_assert_uint_eq(fake_kvm_value(regs, S390X_PSWA), v.run->psw_addr);
+	ck_assert_uint_eq(fake_kvm_value(regs, S390X_PREFIX), 0x7fe000);
+	ck_assert_uint_eq(fake_kvm_value(regs, S390X_FPC), 0x00880000);
 	for (unsigned n = 0; n < 16; n++) {
 		const uint8_t *vr = regs_bytes(regs, S390X_V16 + n);
 
-		ck_assert_uint_eq(value_of(regs, S390X_R0 + n), 0x4700000000000000 + n);
-		ck_assert_uint_eq(value_of(regs, S390X_ACR0 + n), 0xac000000 + n);
-		ck_assert_uint_eq(value_of(regs, S390X_CR0 + n), 0xc400000000000000 + n);
-		ck_assert_uint_eq(value_of(regs, S390X_F0 + n), 0xf900000000000000 + n);
-		ck_assert_uint_eq(value_of(regs, S390X_V0L + n), 0x7600000000000000 + n);
+		ck_assert_uint_eq(fake_kvm_value(regs, S390X_R0 + n), 0x4700000000000000 + n);
+		ck_assert_uint_eq(fake_kvm_value(regs, S390X_ACR0 + n), 0xac000000 + n);
+		ck_assert_uint_eq(fake_kvm_value(regs, S390X_CR0 + n), 0xc400000000000000 + n);
+		ck_assert_uint_eq(fake_kvm_value(regs, S390X_F0 + n), 0xf900000000000000 + n);
+		ck_assert_uint_eq(fake_kvm_value(regs, S390X_V0L + n), 0x7600000000000000 + n);
 		ck_assert_uint_eq(load_uint(vr, 8, ORDER_BIG), 0x5600000000000010 + n);
 		ck_assert_uint_eq(load_uint(vr + 8, 8, ORDER_BIG), 0x7600000000000010 + n);
 	}
 	for (unsigned n = 0; n < 4; n++)
-		ck_assert_uint_eq(value_of(regs, S390X_GS_RESERVED + n), 0x6500000000000000 + n);
+		ck_assert_uint_eq(fake_kvm_value(regs, S390X_GS_RESERVED + n), 0x6500000000000000 + n);
 	for (size_t i = 0; i < ARRAY_LEN(ones); i++)
-		ck_assert_uint_eq(value_of(regs, ones[i].row), ones[i].value);
+		ck_assert_uint_eq(fake_kvm_value(regs, ones[i].row), ones[i].value);
 	ck_assert_ptr_null(regs_bytes(regs, S390X_ORIG_R2));
 	regs_destroy(regs);
 	free(v.run);
@@ -131,11 +113,11 @@ START_TEST(what_is_not_valid_is_unknown)
 	struct regs *regs;
 
 	start(&v, KVM_SYNC_FPRS);
-	regs = read_regs(&v);
+	regs = fake_kvm_read(&v.kvm, ORDER_BIG);
 	for (unsigned row = S390X_V0L; row <= S390X_GSEPLA; row++)
 		ck_assert_ptr_null(regs_bytes(regs, row));
-	ck_assert_uint_eq(value_of(regs, S390X_F0 + 3), 0xf900000000000003);
-	ck_assert_uint_eq(value_of(regs, S390X_PREFIX), 0x7fe000);
+	ck_assert_uint_eq(fake_kvm_value(regs, S390X_F0 + 3), 0xf900000000000003);
+	ck_assert_uint_eq(fake_kvm_value(regs, S390X_PREFIX), 0x7fe000);
 	regs_destroy(regs);
 	free(v.run);
 }
@@ -192,7 +174,7 @@ START_TEST(writes_one_and_nothing_else)
 	struct err *e;
 
 	start(&v, KVM_SYNC_VRS | KVM_SYNC_GSCB);
-	before = read_regs(&v);
+	before = fake_kvm_read(&v.kvm, ORDER_BIG);
 	memcpy(value, regs_bytes(before, row), reg_bytes(before->arch, row));
 	value[reg_bytes(before->arch, row) - 1] ^= 0x55;
 	regs_set_bytes(before, row, value);
@@ -204,7 +186,7 @@ START_TEST(writes_one_and_nothing_else)
 		ck_assert_uint_eq(v.kvm.structs[i].n_set, i == writes[_i].set);
 	for (size_t i = 0; i < v.kvm.n_ones; i++)
 		ck_assert_int_eq(v.kvm.ones[i].changed, v.kvm.ones[i].id == writes[_i].one);
-	after = read_regs(&v);
+	after = fake_kvm_read(&v.kvm, ORDER_BIG);
 	for (unsigned r = 0; r < S390X_N_REGS; r++)
 		if (regs_bytes(before, r))
 			ck_assert_mem_eq(regs_bytes(after, r), regs_bytes(before, r), reg_bytes(before->arch, r));
@@ -222,7 +204,7 @@ START_TEST(refuses_what_is_unknown)
 	struct err *e;
 
 	start(&v, KVM_SYNC_VRS);
-	regs = read_regs(&v);
+	regs = fake_kvm_read(&v.kvm, ORDER_BIG);
 	e = kvm_host_write_regs(&v.access, FAKE_KVM_FD, regs, changed);
 	ck_assert_ptr_nonnull(e);
 	ck_assert_int_eq(err_code(e), ERR_UNSUPPORTED);

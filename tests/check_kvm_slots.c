@@ -240,7 +240,7 @@ END_TEST
 static void build_btf(struct buf *out, bool hash)
 {
 	struct btf_build b;
-	uint32_t u64_id, pointers, heads, node, nodes, slots;
+	uint32_t u64_id, pointers, heads, node, nodes, slots, arch;
 
 	btf_build_init(&b, 1);
 	u64_id = btf_build_int(&b, "u64", 8);
@@ -257,8 +257,11 @@ static void build_btf(struct buf *out, bool hash)
 	btf_build_struct(&b, BTF_KIND_STRUCT, "fdtable", 64, (struct btf_build_member[]){ { "fd", u64_id, 64 } }, 1);
 	btf_build_struct(&b, BTF_KIND_STRUCT, "file", 256,
 			 (struct btf_build_member[]){ { "private_data", u64_id, 0xc8 * 8 } }, 1);
+	arch = btf_build_struct(&b, BTF_KIND_STRUCT, "kvm_arch", 256,
+				(struct btf_build_member[]){ { hash ? "process_table" : "other", u64_id, 0x30 * 8 } }, 1);
 	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm", 4096,
-			 (struct btf_build_member[]){ { "memslots", pointers, 0x88 * 8 } }, 1);
+			 (struct btf_build_member[]){ { "memslots", pointers, 0x88 * 8 }, { "arch", arch, 0x400 * 8 } },
+			 2);
 	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm_vcpu", 4096,
 			 (struct btf_build_member[]){ { "kvm", u64_id, 0 }, { "guest_debug", u64_id, 0x90 * 8 } }, 2);
 	btf_build_struct(&b, BTF_KIND_STRUCT, "kvm_memory_slot", 0x90,
@@ -295,6 +298,7 @@ START_TEST(layout_comes_from_btf)
 	ck_assert_uint_eq(l.slot_bytes, 0x90);
 	ck_assert_uint_eq(l.slot_id, 0x7c);
 	ck_assert_uint_eq(l.vcpu_guest_debug, 0x90);
+	ck_assert_uint_eq(l.kvm_process_table, hash ? 0x430 : 0);
 	ck_assert_uint_eq(l.slots_generation, 0x10);
 	if (hash) {
 		ck_assert_uint_eq(l.slots_id_hash, 0x20);
@@ -307,6 +311,21 @@ START_TEST(layout_comes_from_btf)
 	}
 	btf_close(btf);
 	buf_deinit(&data);
+}
+END_TEST
+
+START_TEST(process_table_of_a_guest)
+{
+	struct kvm_layout l = layout_of(KVM_SLOTS_HASH);
+	uint64_t table = 0;
+	struct err *e;
+
+	memset(kmem, 0, sizeof(kmem));
+	l.kvm_process_table = 0x430;
+	put64(KVM + 0x430, 0x8000000000100004);
+	e = kvm_process_table(&peek, &l, KVM, &table);
+	ck_assert_ptr_null(e);
+	ck_assert_uint_eq(table, 0x8000000000100004);
 }
 END_TEST
 
@@ -344,6 +363,7 @@ int main(void)
 	tcase_add_test(tc, walks_arrays);
 	tcase_add_test(tc, follows_a_descriptor);
 	tcase_add_loop_test(tc, layout_comes_from_btf, 0, 2);
+	tcase_add_test(tc, process_table_of_a_guest);
 	tcase_add_test(tc, a_kernel_without_kvm_is_refused);
 	suite_add_tcase(s, tc);
 	return suite_run(s);

@@ -107,3 +107,22 @@ struct kvm_access fake_kvm_access(struct fake_kvm *k)
 {
 	return (struct kvm_access){ ioctls, map_run, unmap_run, k };
 }
+
+struct regs *fake_kvm_read(struct fake_kvm *k, enum byte_order order)
+{
+	struct kvm_access access = fake_kvm_access(k);
+	struct regs *regs = regs_create(kvm_host_arch(), order);
+	struct err *e = kvm_host_read_regs(&access, FAKE_KVM_FD, regs);
+
+	ck_assert_msg(!e, "%s", e ? err_text(e) : "");
+	ck_assert_uint_eq(k->n_mapped, 0);
+	return regs;
+}
+
+uint64_t fake_kvm_value(const struct regs *regs, unsigned row)
+{
+	uint64_t value = 0;
+
+	ck_assert_msg(regs_get(regs, row, &value), "%s", regs->arch->regs[row].name);
+	return value;
+}

@@ -45,6 +45,11 @@ void fake_kvm_add_struct(struct fake_kvm *k, unsigned long get, unsigned long se
 void fake_kvm_add_one(struct fake_kvm *k, uint64_t id, const void *value);
 struct fake_one *fake_kvm_one(struct fake_kvm *k, uint64_t id);
 
+/* Its registers as the host's code reads them; caller destroys. */
+struct regs *fake_kvm_read(struct fake_kvm *k, enum byte_order order);
+/* One that must be known. */
+uint64_t fake_kvm_value(const struct regs *regs, unsigned row);
+
 /* The way to it, as long as *k stays where it is. */
 struct kvm_access fake_kvm_access(struct fake_kvm *k);
 

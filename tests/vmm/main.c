@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -38,6 +39,20 @@ static void block_signals(struct vmm *vmm)
 	vmm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	if (vmm->signal_fd < 0)
 		die(STATUS_SETUP, "signalfd: %m");
+}
+
+static void vcpu_create(struct vcpu *c, struct vm *vm, unsigned index)
+{
+	c->vm = vm;
+	c->index = index;
+	c->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
+	if (c->fd < 0)
+		die(STATUS_SETUP, "KVM_CREATE_VCPU: %m");
+	c->run = mmap(NULL, vm->vmm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+	if (c->run == MAP_FAILED)
+		die(STATUS_SETUP, "mmap of kvm_run: %m");
+	if (!vm->vmm->opt.no_memory)
+		vcpu_set_up(c);
 }
 
 static void vmm_create_vm(struct vmm *vmm, unsigned index)

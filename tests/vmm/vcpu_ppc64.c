@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <errno.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/endian.h"
@@ -15,6 +13,9 @@
 #define MSR_ME (1ull << 12)
 #define MSR_LE 1ull
 #define LPCR_ILE (1ull << 25) /* of book III, 2.2 */
+
+/* Book III, 5.7.6.1: radix trees, at GPA_TABLES, of 64 KiB. */
+#define PROCESS_TABLE (1ull << 63 | GPA_TABLES | 4)
 
 #define N_GPRS 32u
 #define N_VECTORS 32u
@@ -127,29 +128,29 @@ void vcpu_print(struct vcpu *c, struct buf *out)
 		 (unsigned long long)r.lr, (unsigned long long)r.ctr);
 }
 
+/* No vCPU uses it: they are in real mode. */
+static void set_process_table(const struct vm *vm)
+{
+	struct kvm_ppc_mmuv3_cfg mmu = {
+		.flags = KVM_PPC_MMUV3_RADIX | KVM_PPC_MMUV3_GTSE,
+		.process_table = PROCESS_TABLE,
+	};
+
+	if (ioctl(vm->fd, KVM_PPC_CONFIGURE_V3_MMU, &mmu) < 0)
+		die(STATUS_UNSUPPORTED, "KVM_PPC_CONFIGURE_V3_MMU: %m");
+}
+
 /* KVM's HV kind runs no other guests than PAPR's. */
-static void set_up(const struct vcpu *c)
+void vcpu_set_up(struct vcpu *c)
 {
 	struct kvm_enable_cap papr = {.cap = KVM_CAP_PPC_PAPR};
 
+	if (c->vm->vmm->core)
+		die(STATUS_UNSUPPORTED, "on this host there is no --core");
 	must(c, KVM_ENABLE_CAP, &papr, "KVM_ENABLE_CAP of PAPR");
+	if (!c->index)
+		set_process_table(c->vm);
 	set_regs(c);
 	set_vectors(c);
 	set_ones(c);
-}
-
-void vcpu_create(struct vcpu *c, struct vm *vm, unsigned index)
-{
-	c->vm = vm;
-	c->index = index;
-	if (vm->vmm->core)
-		die(STATUS_UNSUPPORTED, "on this host there is no --core");
-	c->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
-	if (c->fd < 0)
-		die(STATUS_SETUP, "KVM_CREATE_VCPU: %m");
-	c->run = mmap(NULL, vm->vmm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
-	if (c->run == MAP_FAILED)
-		die(STATUS_SETUP, "mmap of kvm_run: %m");
-	if (!vm->vmm->opt.no_memory)
-		set_up(c);
 }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/endian.h"
@@ -374,7 +373,7 @@ static void set_mp_state(struct vcpu *c)
 		must(c, KVM_SET_MP_STATE, &state, "KVM_SET_MP_STATE");
 }
 
-static void set_up(struct vcpu *c)
+void vcpu_set_up(struct vcpu *c)
 {
 	struct vcpu_state state = {0};
 
@@ -384,18 +383,4 @@ static void set_up(struct vcpu *c)
 	set_state(c, &state);
 	pass_through_run(c);
 	note_missing(c, &state);
-}
-
-void vcpu_create(struct vcpu *c, struct vm *vm, unsigned index)
-{
-	c->vm = vm;
-	c->index = index;
-	c->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
-	if (c->fd < 0)
-		die(STATUS_SETUP, "KVM_CREATE_VCPU: %m");
-	c->run = mmap(NULL, vm->vmm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
-	if (c->run == MAP_FAILED)
-		die(STATUS_SETUP, "mmap of kvm_run: %m");
-	if (!vm->vmm->opt.no_memory)
-		set_up(c);
 }

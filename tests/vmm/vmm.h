@@ -132,7 +132,8 @@ extern const enum guest_mode default_mode;
 /* What the vCPUs run; false where the mode or the work is not of this host. */
 bool guest_code(enum guest_mode mode, enum guest_work work, const char **ret_begin, const char **ret_end);
 
-void vcpu_create(struct vcpu *c, struct vm *vm, unsigned index);
+/* Gives a vCPU that has just been made its registers. */
+void vcpu_set_up(struct vcpu *c);
 /* Appends "name":value pairs of all of its registers. */
 void vcpu_print(struct vcpu *c, struct buf *out);
 

@@ -19,6 +19,7 @@ PC, F0 = 32, 38  # in gdb's order
 N_GPRS = 29  # r29 to r31 are the guest code's own
 STD = 8  # in the guest's loop: where it stores its counter
 KILLS = 20
+PROCESS_TABLE = 1 << 63 | pattern.GPA_TABLES | 4  # that the kernel tells, and no register
 TOUCHED_GPA = pattern.GPA_DATA
 
 KDUMPFILE_SCRIPT = '''
@@ -141,7 +142,7 @@ class Attached:
         vmm = self.vmm()
         rsp = self.attach(vmm)
         for cpu in range(2):
-            self.check_registers(rsp, cpu, everything(cpu))
+            self.check_registers(rsp, cpu, {**everything(cpu), 'prtb': PROCESS_TABLE})
         self.check_memory(rsp)
         self.assertEqual(rsp.detach(), 'OK')
         vmm.check_counts()
