@@ -31,25 +31,31 @@ PORT = 1234
 
 
 class Kind:
-    """own: QEMU is the one that was fetched with the kernel. nodes: of devices, in the order of DEVICES."""
+    """
+    host: what was fetched for it. suffix: of its devices' names. buses: where they go,
+    in the order of Machine.arguments(). own: QEMU was fetched with the kernel. kvm: it has KVM.
+    """
 
-    def __init__(self, host, words, console, suffix, buses=None, own=False):
+    def __init__(self, host, words, console, suffix, buses=None, own=False, kvm=True):
         self.host, self.words, self.console, self.suffix = host, words.split(), console, suffix
-        self.buses, self.own = buses, own
+        self.buses, self.own, self.kvm = buses, own, kvm
 
 
 # What runs KVM's guests on the bare machine, and what does in a guest of a hypervisor that lets it.
 POWERNV = '-M powernv9 -cpu POWER9 -smp 1 -m 2048 -vga none -net none'
 PSERIES = ('-M pseries,cap-nested-hv=on,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off -cpu POWER9 '
            '-smp 1 -m 1536 -nodefaults')
+# A processor with no scv, so that all system calls are made by sc.
+POWER8 = '-M pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken -cpu POWER8 -smp 1 -m 1536 -nodefaults'
 
 KINDS = {
     'powernv': Kind('host-ppc64el-new', 'qemu-system-ppc64 ' + POWERNV, 'hvc0', 'pci', ['pcie.0', 'pcie.1', 'pcie.2'],
                     own=True),
     'pseries': Kind('host-ppc64el-new', 'qemu-system-ppc64 ' + PSERIES, 'hvc0', 'pci'),
     'pseries-without-btf': Kind('host-ppc64el', 'qemu-system-ppc64 ' + PSERIES, 'hvc0', 'pci'),
+    'power8': Kind('host-ppc64el', 'qemu-system-ppc64 ' + POWER8, 'hvc0', 'pci', kvm=False),
     's390x': Kind('host-s390x', 'qemu-system-s390x -M s390-ccw-virtio -cpu max -smp 2 -m 1024 -nodefaults', 'ttyS1',
-                  'ccw'),
+                  'ccw', kvm=False),
 }
 
 
@@ -95,11 +101,12 @@ class Machine:
         return [os.path.join(own, 'bin', self.kind.words[0]), '-L', os.path.join(own, 'share', 'qemu')]
 
     def arguments(self):
-        order = initramfs.read(os.path.join(self.directory, 'order'))
-        modules = {'modules/' + name: initramfs.read(os.path.join(self.directory, 'modules', name))
-                   for name in order.decode().split()}
+        order = initramfs.read(os.path.join(self.directory, 'order')).decode().split()
+        order = [name for name in order if self.kind.kvm or not name.startswith('kvm')]
+        modules = {'modules/' + name: initramfs.read(os.path.join(self.directory, 'modules', name)) for name in order}
         initramfs.write(self.path('initramfs'), os.path.join(self.directory, 'busybox'), os.path.join(HERE, 'init'),
-                        {**modules, 'order': order, 'places': SYSROOT.encode() + b'\n'})
+                        {**modules, 'order': ''.join(name + '\n' for name in order).encode(),
+                         'places': SYSROOT.encode() + b'\n'})
         words = [*self._program(), *self.kind.words[1:], '-accel', 'tcg', '-display', 'none', '-no-reboot',
                  '-chardev', 'socket,id=console,path=%s,server=on,wait=off' % self.path('console'),
                  '-serial', 'chardev:console',

@@ -267,6 +267,15 @@ class TestPseries(Attached, MachineCase):
         vmm.check_counts()
 
 
+class TestPower8(MachineCase):
+    """The other instruction for system calls; the machine runs no KVM."""
+
+    kind = 'power8'
+
+    def test_units(self):
+        self.machine.check_unit(self, 'check_tracee')
+
+
 class TestPseriesWithoutBtf(MachineCase):
     """Memory slots are known where the VMM was started under the server."""
 
