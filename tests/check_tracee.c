@@ -19,6 +19,7 @@
 #include "guest/inject.h"
 #include "guest/proc.h"
 #include "guest/tracee.h"
+#include "tests/host.h"
 #include "tests/standin.h"
 #include "tests/suite.h"
 
@@ -511,12 +512,18 @@ START_TEST(runs_on_constant_code_only)
 }
 END_TEST
 
+static void need_ptrace(void)
+{
+	host_need(host_has_ptrace(), "a test of tracee", "ptrace");
+}
+
 int main(void)
 {
 	Suite *s = suite_create("tracee");
 	TCase *tc = tcase_create("tracee");
 
 	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, need_ptrace, NULL);
 	tcase_add_test(tc, stops_every_thread);
 	tcase_add_test(tc, blocking_calls_never_notice);
 	tcase_add_test(tc, ioctl_data_goes_both_ways);
