@@ -77,8 +77,9 @@ extern const size_t host_red_zone_bytes;
 
 /* Code of the VMM's own that an injected system call runs on. */
 struct host_gadgets {
-	uint64_t call;      /* makes the call, and gets to sigreturn by itself, or by host_set_call() */
-	uint64_t sigreturn; /* calls rt_sigreturn */
+	uint64_t call;        /* makes the call, and gets to sigreturn by itself, or by host_set_call() */
+	uint64_t sigreturn;   /* calls rt_sigreturn */
+	uint64_t call_return; /* makes any call, and returns to its caller whatever that gives; 0: not all have it */
 };
 
 /* Byte strings to look for in executable mappings, at multiples of host_insn_align; each list ends with a NULL. */
@@ -89,6 +90,7 @@ struct host_pattern {
 extern const size_t host_insn_align;
 extern const struct host_pattern host_call_patterns[];
 extern const struct host_pattern host_sigreturn_patterns[];
+extern const struct host_pattern host_call_return_patterns[];
 
 /*
  * The signal frame by which an orphaned thread returns to where it was: the
@@ -112,7 +114,10 @@ void host_set_call(struct host_regs *r, const struct host_gadgets *g, const stru
 		   const uint64_t args[6]);
 /* At the exit stop of any call. */
 long host_call_result(const struct host_regs *r);
-/* Registers, for a frame, with which a thread makes this call by itself and then returns through f. */
+/*
+ * Registers, for a frame, with which a thread makes this call by itself at
+ * call_return and then returns through f.
+ */
 void host_make_call(struct host_regs *r, const struct host_gadgets *g, const struct host_frame *f, long nr,
 		    const uint64_t args[6]);
 /* The arguments of clone(2), whose order differs. sp: of the child; child_tid_hva gets its pid. */

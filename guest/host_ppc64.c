@@ -143,6 +143,7 @@ uint64_t host_stack_pointer(const struct host_regs *r)
 /* The call is made where rt_sigreturn would be, and comes back to there. */
 const struct host_pattern host_call_patterns[] = { SIGRETURN, { NULL, 0 } };
 const struct host_pattern host_sigreturn_patterns[] = { SIGRETURN, { NULL, 0 } };
+const struct host_pattern host_call_return_patterns[] = { WORDS(0x44000002, 0x4e800020) /* sc; blr */, { NULL, 0 } };
 
 /* The kernel's struct ucontext, to which r1 points at rt_sigreturn. */
 struct frame {
@@ -201,10 +202,10 @@ struct err *host_build_frame(pid_t tid, const struct host_regs *r, const struct 
 	uint64_t v_regs = ALIGN_UP(addr + offsetof(struct frame, mc.vmx_reserve), (uint64_t)16);
 	size_t fp_bytes = sizeof(frame.mc.fp_regs);
 	struct vectors v = { 0 };
-	struct err *e = host_read_regset(tid, NT_PRFPREG, "floating point", &frame.mc.fp_regs, &fp_bytes);
+	struct err *e = tid ? host_read_regset(tid, NT_PRFPREG, "floating point", &frame.mc.fp_regs, &fp_bytes) : NULL;
 
 	(void)g;
-	if (!e)
+	if (!e && tid)
 		e = read_vectors(tid, &v, &held);
 	if (e)
 		return e;
@@ -245,4 +246,19 @@ void host_set_call(struct host_regs *r, const struct host_gadgets *g, const stru
 long host_call_result(const struct host_regs *r)
 {
 	return result_of(user_const(r));
+}
+
+void host_make_call(struct host_regs *r, const struct host_gadgets *g, const struct host_frame *f, long nr,
+		    const uint64_t args[6])
+{
+	struct pt_regs *u = user(r);
+
+	host_set_call(r, g, f, nr, args);
+	u->nip = g->call_return;
+	u->link = g->sigreturn;
+}
+
+void host_clone_args(uint64_t flags, uint64_t sp, uint64_t child_tid_hva, uint64_t ret[6])
+{
+	memcpy(ret, (const uint64_t[6]){ flags, sp, child_tid_hva }, 6 * sizeof(*ret));
 }

@@ -118,6 +118,12 @@ _Static_assert(SYS_rt_sigreturn < 256, "svc has one byte for the number");
 const struct host_pattern host_call_patterns[] = { { sigreturn, sizeof(sigreturn) }, { NULL, 0 } };
 const struct host_pattern host_sigreturn_patterns[] = { { sigreturn, sizeof(sigreturn) }, { NULL, 0 } };
 
+/* svc 0, which takes the number from r1; br %r14. */
+#define CALL_NR_REG 1
+#define RETURN_REG 14
+static const uint8_t call_return[] = { 0x0a, 0, 0x07, 0xfe };
+const struct host_pattern host_call_return_patterns[] = { { call_return, sizeof(call_return) }, { NULL, 0 } };
+
 /* The kernel's struct rt_sigframe, to which r15 points at rt_sigreturn. */
 struct frame {
 	uint8_t callee_used_stack[160];
@@ -170,7 +176,7 @@ struct err *host_build_frame(pid_t tid, const struct host_regs *r, const struct 
 	const s390_regs *u = user_const(r);
 	struct frame f = { .sigmask = sigmask, .ss_flags = -1 /* refused: the alternate stack stays as it is */ };
 	uint64_t addr = ALIGN_DOWN(top - sizeof(f), (uint64_t)FRAME_ALIGN);
-	struct err *e = read_float(tid, &f);
+	struct err *e = tid ? read_float(tid, &f) : NULL;
 
 	(void)g;
 	if (e)
@@ -209,4 +215,21 @@ void host_set_call(struct host_regs *r, const struct host_gadgets *g, const stru
 long host_call_result(const struct host_regs *r)
 {
 	return (long)user_const(r)->gprs[FIRST_ARG];
+}
+
+void host_make_call(struct host_regs *r, const struct host_gadgets *g, const struct host_frame *f, long nr,
+		    const uint64_t args[6])
+{
+	s390_regs *u = user(r);
+
+	host_set_call(r, g, f, nr, args);
+	u->psw.addr = g->call_return;
+	u->gprs[CALL_NR_REG] = (unsigned long)nr;
+	u->gprs[FIRST_ARG] = args[0];
+	u->gprs[RETURN_REG] = g->sigreturn;
+}
+
+void host_clone_args(uint64_t flags, uint64_t sp, uint64_t child_tid_hva, uint64_t ret[6])
+{
+	memcpy(ret, (const uint64_t[6]){ sp, flags, child_tid_hva }, 6 * sizeof(*ret));
 }

@@ -99,10 +99,10 @@ uint64_t host_stack_pointer(const struct host_regs *r)
 
 #define PATTERN(...) { (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }) }
 
-const struct host_pattern host_call_patterns[] = {
-	PATTERN(0x0f, 0x05, 0xc3), /* syscall; ret */
-	{ NULL, 0 },
-};
+#define CALL_RETURN PATTERN(0x0f, 0x05, 0xc3) /* syscall; ret */
+
+const struct host_pattern host_call_patterns[] = { CALL_RETURN, { NULL, 0 } };
+const struct host_pattern host_call_return_patterns[] = { CALL_RETURN, { NULL, 0 } };
 
 const struct host_pattern host_sigreturn_patterns[] = {
 	PATTERN(0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05), /* mov $15, %rax; syscall */
@@ -249,6 +249,7 @@ void host_make_call(struct host_regs *r, const struct host_gadgets *g, const str
 {
 	host_enter_gadget(r, g, f);
 	host_set_call(r, g, f, nr, args);
+	user(r)->rip = g->call_return;
 	user(r)->rax = (unsigned long)nr;
 }
 

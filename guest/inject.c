@@ -36,15 +36,21 @@ static const uint8_t *find_aligned(const struct host_pattern *pattern, const uin
 	return p;
 }
 
-static const uint8_t *find_pattern(const struct host_pattern *patterns, const uint8_t *text, size_t n)
+/* *ret_hva, if not known yet: where one of the patterns is in the n bytes of text at hva. */
+static void find_gadget(const struct host_pattern *patterns, uint64_t hva, const uint8_t *text, size_t n,
+			uint64_t *ret_hva)
 {
-	for (; patterns->bytes; patterns++) {
+	for (; patterns->bytes && !*ret_hva; patterns++) {
 		const uint8_t *p = find_aligned(patterns, text, n);
 
 		if (p)
-			return p;
+			*ret_hva = hva + (uint64_t)(p - text);
 	}
-	return NULL;
+}
+
+static bool has_all(const struct host_gadgets *g)
+{
+	return g->call && g->sigreturn && g->call_return;
 }
 
 /* Looks in [start, end) in chunks that overlap by more than a pattern. Mappings start at a multiple of any alignment. */
@@ -53,20 +59,15 @@ static void search_text(struct tracees *ts, uint64_t start, uint64_t end, struct
 	const size_t overlap = 16;
 	uint8_t *text = xmalloc(TEXT_CHUNK_BYTES);
 
-	for (uint64_t at = start; at < end && !(ret->call && ret->sigreturn);
-	     at += TEXT_CHUNK_BYTES - overlap) {
+	for (uint64_t at = start; at < end && !has_all(ret); at += TEXT_CHUNK_BYTES - overlap) {
 		size_t n = (size_t)MIN(end - at, (uint64_t)TEXT_CHUNK_BYTES);
 		ssize_t got = pread(ts->mem_fd, text, n, (off_t)at);
-		const uint8_t *p;
 
 		if (got <= 0)
 			break;
-		p = find_pattern(host_call_patterns, text, (size_t)got);
-		if (p && !ret->call)
-			ret->call = at + (uint64_t)(p - text);
-		p = find_pattern(host_sigreturn_patterns, text, (size_t)got);
-		if (p && !ret->sigreturn)
-			ret->sigreturn = at + (uint64_t)(p - text);
+		find_gadget(host_call_patterns, at, text, (size_t)got, &ret->call);
+		find_gadget(host_sigreturn_patterns, at, text, (size_t)got, &ret->sigreturn);
+		find_gadget(host_call_return_patterns, at, text, (size_t)got, &ret->call_return);
 	}
 	free(text);
 }
@@ -89,7 +90,7 @@ struct err *inject_find_gadgets(struct tracees *ts, struct host_gadgets *ret)
 
 	if (e)
 		return e;
-	for (size_t i = 0; i < n && !(g.call && g.sigreturn); i++)
+	for (size_t i = 0; i < n && !has_all(&g); i++)
 		if (is_code(&maps[i]))
 			search_text(ts, maps[i].start, maps[i].end, &g);
 	proc_maps_free(maps, n);
@@ -440,6 +441,8 @@ static struct err *build_call(struct injector *in, long nr, const uint64_t args[
 	struct host_regs regs = in->t->regs;
 	struct err *e;
 
+	if (!in->gadgets.call_return)
+		return err_new(ERR_UNSUPPORTED, "process %d has no code that makes a system call and returns", in->ts->pid);
 	host_make_call(&regs, &in->gadgets, &in->frame, nr, args);
 	e = host_build_frame(0, &regs, &in->gadgets, ~0ull, in->low, out, ret);
 	if (!e && ret->addr < in->scratch + INJECT_NOTE_BYTES)

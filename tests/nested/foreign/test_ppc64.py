@@ -186,6 +186,16 @@ class Attached:
         vmm.check_counts()
         self.check_core(os.path.join(self.machine.out, 'core'), 2)
 
+    def test_snapshot(self):
+        vmm = self.vmm()
+        said = '\n'.join(self.machine.run('%s dump --snapshot --attach %d /out/picture 2>&1' % (
+            self.machine.program('vmgdbserver'), vmm.pid)))
+        self.assertNotIn('cannot take a snapshot', said)
+        vmm.check_counts()
+        self.check_core(os.path.join(self.machine.out, 'picture'), 2)
+        self.assertNotEqual(self.machine.shell('grep -l vmgdb-snapshot /proc/[0-9]*/comm')[0], 0, 'the copy is gone')
+        vmm.check_counts()
+
     def test_kills(self):
         """Front end and guardian in turn, at moments that differ."""
         vmm = self.vmm()
