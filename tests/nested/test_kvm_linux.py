@@ -12,6 +12,7 @@ import harness
 
 sys.path.insert(0, os.path.join(harness.TOP, 'tests', 'linux'))
 import guests
+import kvm_guest
 import test_control
 import test_vmlinux
 
@@ -32,7 +33,7 @@ class KvmGuest:
 
     @classmethod
     def make_guest(cls):
-        return guests.Linux('amd64', accel='kvm', megabytes=MEGABYTES, append=cls.SPIN)
+        return kvm_guest.boot(megabytes=MEGABYTES, append=cls.SPIN)
 
 
 class TestKvmLinux(KvmGuest, test_vmlinux.SymbolTests, test_vmlinux.GdbCase):

@@ -7,7 +7,7 @@ import sys
 import harness
 
 sys.path.insert(0, os.path.join(harness.TOP, 'tests', 'linux'))
-import guests
+import kvm_guest
 import panics
 
 
@@ -16,7 +16,7 @@ class TestKvmPanic(panics.PanicTests, harness.Case):
 
     def setUp(self):
         super().setUp()
-        self.guest = guests.Linux('amd64', accel='kvm', megabytes=256)
+        self.guest = kvm_guest.boot(megabytes=256)
         self.addCleanup(self.guest.close)
 
     def target(self):
