@@ -20,7 +20,6 @@ struct head {
 	const struct dump_plan *plan;
 	struct dump_head_layout at;
 	Elf *elf; /* never written by libelf */
-	int fd;
 };
 
 static size_t type_bytes(int elf_class, Elf_Type type, size_t n)
@@ -47,15 +46,6 @@ static struct err *elf_error(void)
 	return err_new(ERR_INVALID, "cannot make the ELF headers: %s", elf_errmsg(-1));
 }
 
-static struct err *write_bytes(const struct head *h, uint64_t offset, const void *data, size_t bytes)
-{
-	ssize_t n = pwrite(h->fd, data, bytes, (off_t)offset);
-
-	if (n == (ssize_t)bytes)
-		return NULL;
-	return err_sys(n < 0 ? errno : ENOSPC, "cannot keep %zu bytes of ELF headers in memory", bytes);
-}
-
 /* Headers as the class has them in memory, to the file's byte order. */
 static struct err *write_headers(const struct head *h, uint64_t offset, Elf_Type type, void *headers, size_t n)
 {
@@ -71,7 +61,7 @@ static struct err *write_headers(const struct head *h, uint64_t offset, Elf_Type
 
 	to.d_buf = xmalloc(to.d_size);
 	if (headers && gelf_xlatetof(h->elf, &to, &from, big ? ELFDATA2MSB : ELFDATA2LSB))
-		e = write_bytes(h, offset, to.d_buf, to.d_size);
+		e = dump_head_put(h->plan, to.d_buf, to.d_size, offset);
 	else
 		e = elf_error();
 	free(to.d_buf);
@@ -196,13 +186,27 @@ static struct err *write_head(const struct head *h)
 		e = write_section(h);
 	if (!e)
 		e = write_ehdr(h);
-	return e ? e : write_bytes(h, h->at.notes, h->plan->notes.data, h->plan->notes.len);
+	return e ? e : dump_head_put(h->plan, h->plan->notes.data, h->plan->notes.len, h->at.notes);
 }
 
 struct err *dump_head_create(struct dump_plan *p)
 {
 	p->head_fd = memfd_create("vmcore headers", MFD_CLOEXEC);
 	return p->head_fd >= 0 ? NULL : err_sys(errno, "cannot make a file in memory for the headers");
+}
+
+/* A limit of a file's size is one of files in memory too: it is the call for the rest that says so. */
+struct err *dump_head_put(const struct dump_plan *p, const void *data, size_t bytes, uint64_t offset)
+{
+	size_t done = 0;
+	ssize_t n = 0;
+
+	for (; done < bytes; done += (size_t)n) {
+		n = pwrite(p->head_fd, (const char *)data + done, bytes - done, (off_t)(offset + done));
+		if (n <= 0)
+			return err_sys(n < 0 ? errno : ENOSPC, "cannot keep %zu bytes of headers in memory", bytes);
+	}
+	return NULL;
 }
 
 struct err *dump_head_write(struct dump_plan *p)
@@ -213,8 +217,7 @@ struct err *dump_head_write(struct dump_plan *p)
 	if (e)
 		return e;
 	elf_version(EV_CURRENT);
-	h.fd = p->head_fd;
-	h.elf = elf_begin(h.fd, ELF_C_WRITE, NULL);
+	h.elf = elf_begin(p->head_fd, ELF_C_WRITE, NULL);
 	e = write_head(&h);
 	elf_end(h.elf);
 	return e;

@@ -221,11 +221,8 @@ static struct err *place_parts(struct dump_plan *p, uint64_t n_frames)
 static struct err *write_head(struct dump_plan *p, const struct buf *head)
 {
 	struct err *e = dump_head_create(p);
-	ssize_t n = e ? 0 : pwrite(p->head_fd, head->data, head->len, 0);
 
-	if (!e && n != (ssize_t)head->len)
-		e = err_sys(n < 0 ? errno : ENOSPC, "cannot keep %zu bytes of headers in memory", head->len);
-	return e;
+	return e ? e : dump_head_put(p, head->data, head->len, 0);
 }
 
 /*

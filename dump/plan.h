@@ -99,8 +99,9 @@ struct dump_head_layout {
 struct dump_head_layout dump_head_layout(int elf_class, size_t n_loads, size_t notes_bytes);
 /* Writes headers and notes to a new memfd, p->head_fd. */
 struct err *dump_head_write(struct dump_plan *p) MUST_CHECK;
-/* An empty one. */
+/* An empty one, and bytes to put there. */
 struct err *dump_head_create(struct dump_plan *p) MUST_CHECK;
+struct err *dump_head_put(const struct dump_plan *p, const void *data, size_t bytes, uint64_t offset) MUST_CHECK;
 
 /* Of a kdump file, once regions, notes, class and machine are known: places its parts and writes its head. */
 struct err *dump_kdump_plan(struct dump_plan *p) MUST_CHECK;
