@@ -808,5 +808,8 @@ class SmallDisk:
     def read_only(self):
         subprocess.run(['mount', '-o', 'remount,ro', self.path], check=True)
 
+    def resize(self, size):
+        subprocess.run(['mount', '-o', 'remount,size=%d' % size, self.path], check=True)
+
     def close(self):
         subprocess.run(['umount', '-l', self.path], check=True)

@@ -40,9 +40,9 @@ def framed(payload):
     return b'$%s#%02x' % (payload, sum(payload) & 0xff)
 
 
-def kill_all(proc, rand):
-    """Front end and guardian, at any moment; first one, then the other, in either order."""
-    time.sleep(rand.uniform(0, 0.12))
+def kill_all(proc, rand, seconds=0.12):
+    """Front end and guardian, at any moment of the first seconds; first one, then the other, in either order."""
+    time.sleep(rand.uniform(0, seconds))
     guardian = guardian_of(proc.pid)
     victims = [proc.pid] + ([guardian] if guardian else [])
     rand.shuffle(victims)
