@@ -283,6 +283,8 @@ class TestSteps(RunCase):
         self.assertRegex(rsp.ask('vCont;s:1'), r'^E\..*was not running when it was attached to \(paused\)')
         self.set(rsp, 2, 0x46c, 4)
         rsp.send('vCont;c')
+        # No reply tells that it has been taken, and a hit from before that would be of somebody else's run.
+        time.sleep(harness.patience(0.5))
         machine.cont()
         self.assertRegex(rsp.receive().decode(), '^T05.*watch:46c')
         self.assertEqual(rsp.detach(), 'OK')
