@@ -20,6 +20,7 @@ import harness
 
 MEGABYTES = 4096
 CHUNK = 1 << 20
+FIRMWARE_MEGABYTES = 16
 TOUCHED_MEGABYTES = 200
 RSS_BAR_KIB = 64 * 1024
 PAUSES = 5
@@ -56,7 +57,8 @@ class Guest(harness.Qemu):
         self.wait_for_firmware()
         self.stop()
         low = min(megabytes, 3072)
-        places = [i * CHUNK for i in range(1, low)] + [(4 << 30) + i * CHUNK for i in range(megabytes - low)]
+        # Firmware that goes on has itself at the end.
+        places = [i * CHUNK for i in range(1, low - FIRMWARE_MEGABYTES)] + [(4 << 30) + i * CHUNK for i in range(megabytes - low)]
         hvas = {gpa: int(self.hmp('gpa2hva %#x' % gpa).split()[-1], 16) for gpa in (CHUNK, 4 << 30) if gpa in places}
         with open('/proc/%d/mem' % self.pid, 'r+b', buffering=0) as mem:
             for i, gpa in enumerate(places[:touched]):
@@ -65,6 +67,9 @@ class Guest(harness.Qemu):
                 mem.write(FILLS[fill](i))
         if running:
             self.cont()
+            time.sleep(SETTLE_SECONDS)
+            if not self.running():
+                sys.exit('the guest does not run')
 
     def has(self, name):
         return name in self.qmp('query-dump-guest-memory-capability')['formats']
@@ -170,7 +175,7 @@ def beside_makedumpfile(table):
 
 
 def pauses(table, label, kind):
-    with contextlib.closing(kind(fill='random', touched=MEGABYTES - 1, running=True)) as qemu:
+    with contextlib.closing(kind(fill='random', touched=MEGABYTES, running=True)) as qemu:
         huge = qemu.huge_kib() >> 10
         dumps = []
         for _ in range(PAUSES):
