@@ -13,6 +13,12 @@
 #include "base/alloc.h"
 #include "server/clock.h"
 
+/*
+ * Who has asked asks again at once, as gdb's scripts do, and to be woken up takes longer
+ * than to answer: so long the loop looks again before it sleeps.
+ */
+#define LINGER_SECONDS 50e-6
+
 enum source_kind {
 	SOURCE_FD,
 	SOURCE_TIMER,
@@ -205,6 +211,17 @@ static void dispatch(struct loop_source *s, short revents)
 	}
 }
 
+static int wait_for(struct pollfd *polls, size_t n, int ms)
+{
+	double until = clock_seconds() + LINGER_SECONDS;
+	int ready;
+
+	do
+		ready = poll(polls, n, 0);
+	while (!ready && ms && clock_seconds() < until);
+	return ready || !ms ? ready : poll(polls, n, ms);
+}
+
 static void turn(struct loop *l, struct pollfd *polls)
 {
 	size_t n = l->n_sources;
@@ -214,7 +231,7 @@ static void turn(struct loop *l, struct pollfd *polls)
 
 		polls[i] = (struct pollfd){ .fd = s->kind == SOURCE_FD ? s->fd : -1, .events = s->events };
 	}
-	if (poll(polls, n, wait_ms(l)) < 0)
+	if (wait_for(polls, n, wait_ms(l)) < 0)
 		return;
 	for (size_t i = 0; i < n && !l->quit; i++)
 		dispatch(l->sources[i], polls[i].revents);
