@@ -81,19 +81,24 @@ static bool is_code(const struct proc_map *m)
 	return m->executable && m->readable && !m->writable && !m->shared && (m->inode || !strcmp(m->path, "[vdso]"));
 }
 
-/* The C library and its loader, which make system calls; a static program has them in itself. */
+/* The C library, its loader and the vDSO, which make system calls; a static program has them in itself. */
 static bool is_libc(const struct proc_map *m)
 {
 	const char *slash = strrchr(m->path, '/');
 
+	if (!strcmp(m->path, "[vdso]"))
+		return true;
 	return slash && (!strncmp(slash, "/libc.", 6) || !strncmp(slash, "/libc-", 6) || !strncmp(slash, "/ld", 3));
 }
 
 /* There first: what else a VMM consists of is large, and the guest may stand still. */
-static void search_code(struct tracees *ts, const struct proc_map *maps, size_t n, bool libc, struct host_gadgets *ret)
+static void search_code(struct tracees *ts, const struct proc_map *maps, size_t n, struct host_gadgets *ret)
 {
 	for (size_t i = 0; i < n && !has_all(ret); i++)
-		if (is_code(&maps[i]) && is_libc(&maps[i]) == libc)
+		if (is_code(&maps[i]) && is_libc(&maps[i]))
+			search_text(ts, maps[i].start, maps[i].end, ret);
+	for (size_t i = 0; i < n && !(ret->call && ret->sigreturn); i++)
+		if (is_code(&maps[i]) && !is_libc(&maps[i]))
 			search_text(ts, maps[i].start, maps[i].end, ret);
 }
 
@@ -106,8 +111,7 @@ struct err *inject_find_gadgets(struct tracees *ts, struct host_gadgets *ret)
 
 	if (e)
 		return e;
-	search_code(ts, maps, n, true, &g);
-	search_code(ts, maps, n, false, &g);
+	search_code(ts, maps, n, &g);
 	proc_maps_free(maps, n);
 	if (!g.call || !g.sigreturn)
 		return err_new(ERR_UNSUPPORTED, "process %d has no code to run a system call on safely (%s)", ts->pid,
