@@ -17,6 +17,7 @@ const size_t kvm_debug_insn_bytes = sizeof(kvm_debug_insn);
 const enum kvm_debug_foreign kvm_debug_foreign = KVM_FOREIGN_STOP;
 const size_t kvm_debug_pointer_at = 0;
 const unsigned kvm_debug_n_registers = 0;
+const bool kvm_debug_watches_memory = false;
 
 struct err *kvm_debug_registers_of(const struct breakpoint *b, unsigned *ret)
 {
@@ -72,6 +73,8 @@ void kvm_debug_hide_exit(struct kvm_run *run, const struct kvm_hit *hit)
 #define XO19_BCCTR 528u
 #define XO19_BCTAR 560u
 #define ABSOLUTE(insn) ((insn) & 2)
+#define BO_SHIFT 21
+#define BO_ALWAYS 0x14u
 
 #define INSN_BYTES 4u
 #define PREFIXED_BYTES 8u
@@ -151,28 +154,62 @@ static void add(uint64_t at, uint64_t ret[KVM_DEBUG_MAX_NEXT], unsigned *ret_n)
 		ret[(*ret_n)++] = at;
 }
 
-/* Behind the store, and where a branch in between leads out. *ret_n stays 0 where there is no store. */
-static struct err *next_of_atomic(const struct place *p, uint64_t at, uint64_t ret[KVM_DEBUG_MAX_NEXT],
-				  unsigned *ret_n)
+/* Branches that do not come to what is behind them: unconditional ones, and returns from interrupts. */
+static bool never_falls_through(uint32_t insn)
+{
+	unsigned xo = XO(insn);
+
+	if (OPCODE(insn) == OP_B)
+		return true;
+	if (OPCODE(insn) == OP_19 && (xo == XO19_RFID || xo == XO19_RFSCV))
+		return true;
+	if (OPCODE(insn) == OP_19 && xo != XO19_BCLR && xo != XO19_BCCTR && xo != XO19_BCTAR)
+		return false;
+	return (OPCODE(insn) == OP_BC || OPCODE(insn) == OP_19) && (insn >> BO_SHIFT & BO_ALWAYS) == BO_ALWAYS;
+}
+
+/* A return to where addresses mean something else cannot be followed from here. */
+static struct err *check_return(const struct place *p, uint32_t insn, uint64_t pc)
+{
+	uint64_t changes = regs_get_or(p->regs, PPC64_MSR, 0) ^ regs_get_or(p->regs, PPC64_SRR1, 0);
+
+	if (OPCODE(insn) != OP_19 || XO(insn) != XO19_RFID || !(changes & (PPC64_MSR_IR | PPC64_MSR_DR)))
+		return NULL;
+	return err_new(ERR_UNSUPPORTED, "the rfid at 0x%llx turns the translation of addresses on or off",
+		       (unsigned long long)pc);
+}
+
+/* Behind the store, and where a branch in between leads out. *ret_n stays 0 where that is not all. */
+static void next_of_atomic(const struct place *p, uint64_t at, uint64_t ret[KVM_DEBUG_MAX_NEXT], unsigned *ret_n)
 {
 	uint64_t start = at, out = 0;
-	struct err *e = NULL;
+	bool branches = false;
 
-	for (unsigned i = 0; !e && i < MAX_ATOMIC; i++) {
+	for (unsigned i = 0; i < MAX_ATOMIC; i++) {
 		uint32_t insn = 0;
+		struct err *e;
 
 		at += INSN_BYTES;
 		e = fetch(p, at, &insn);
-		if (!e && OPCODE(insn) == OP_BC)
-			out = target_of_branch(insn, at);
-		if (e || !is_store_conditional(insn))
+		if (e || OPCODE(insn) == OP_B || OPCODE(insn) == OP_19) {
+			err_destroy(e);
+			return;
+		}
+		if (OPCODE(insn) == OP_BC) {
+			uint64_t target = target_of_branch(insn, at);
+
+			if (branches && target != out)
+				return;
+			branches = true;
+			out = target;
+		}
+		if (!is_store_conditional(insn))
 			continue;
 		add(at + INSN_BYTES, ret, ret_n);
-		if (out && !(out >= start && out <= at))
+		if (branches && !(out >= start && out <= at))
 			add(out, ret, ret_n);
-		return NULL;
+		return;
 	}
-	return e;
 }
 
 static struct err *next_of(const struct place *p, uint64_t pc, uint64_t ret[KVM_DEBUG_MAX_NEXT], unsigned *ret_n)
@@ -182,11 +219,15 @@ static struct err *next_of(const struct place *p, uint64_t pc, uint64_t ret[KVM_
 	struct err *e = fetch(p, pc, &insn);
 
 	*ret_n = 0;
-	if (!e && is_load_reserved(insn))
-		e = next_of_atomic(p, pc, ret, ret_n);
-	if (e || *ret_n)
+	if (!e)
+		e = check_return(p, insn, pc);
+	if (e)
 		return e;
-	if (OPCODE(insn) != OP_B)
+	if (is_load_reserved(insn))
+		next_of_atomic(p, pc, ret, ret_n);
+	if (*ret_n)
+		return NULL;
+	if (!never_falls_through(insn))
 		add(pc + (OPCODE(insn) == OP_PREFIX ? PREFIXED_BYTES : INSN_BYTES), ret, ret_n);
 	if (OPCODE(insn) == OP_B || OPCODE(insn) == OP_BC)
 		add(target_of_branch(insn, pc), ret, ret_n);

@@ -31,16 +31,22 @@ static const struct {
 	{ "bne .+0x10", { 0x40820010 }, { PC + 4, PC + 0x10 }, 2 },
 	{ "bdnz .-0x20", { 0x4200ffe0 }, { PC + 4, PC - 0x20 }, 2 },
 	{ "beq .+4", { 0x41820004 }, { PC + 4 }, 1 },
-	{ "blr", { 0x4e800020 }, { PC + 4, LR }, 2 },
-	{ "bctrl", { 0x4e800421 }, { PC + 4, CTR }, 2 },
-	{ "bctar", { 0x4e800460 }, { PC + 4, TAR }, 2 },
-	{ "rfid", { 0x4c000024 }, { PC + 4, SRR0 }, 2 },
+	{ "blr", { 0x4e800020 }, { LR }, 1 },
+	{ "beqlr", { 0x4d820020 }, { PC + 4, LR }, 2 },
+	{ "bctrl", { 0x4e800421 }, { CTR }, 1 },
+	{ "bctar", { 0x4e800460 }, { TAR }, 1 },
+	{ "isync", { 0x4c00012c }, { PC + 4 }, 1 },
+	{ "rfid", { 0x4c000024 }, { SRR0 }, 1 },
 	{ "sc", { 0x44000002 }, { PC + 4 }, 1 },
 	{ "prefixed pli", { 0x06000000, 0x38600001 }, { PC + 8 }, 1 },
 	/* ldarx, addi, stdcx., bne-: one step, up to behind the store */
 	{ "atomic", { 0x7c6020a8, 0x38630001, 0x7c6021ad, 0x40a2fff4 }, { PC + 12 }, 1 },
 	/* lwarx, cmpw, bne- out, stwcx. */
 	{ "atomic with a way out", { 0x7c601828, 0x7c032000, 0x40820014, 0x7ca0192d }, { PC + 16, PC + 0x1c }, 2 },
+	/* lwarx, two ways out, stwcx.: no more than its first instruction */
+	{ "atomic with two ways out", { 0x7c601828, 0x40820014, 0x40820020, 0x7ca0192d }, { PC + 4 }, 1 },
+	/* lwarx, blr, stwcx. of the next function */
+	{ "atomic load alone", { 0x7c601828, 0x4e800020, 0x7ca0192d }, { PC + 4 }, 1 },
 	/* lwarx with no store behind it */
 	{ "alone", { 0x7c601828 }, { PC + 4 }, 1 },
 };
@@ -57,6 +63,7 @@ static struct guest *guest_with(const uint32_t *code, size_t n, enum byte_order 
 	regs_set(regs, PPC64_CTR, CTR);
 	regs_set(regs, PPC64_TAR, TAR);
 	regs_set(regs, PPC64_SRR0, SRR0);
+	regs_set(regs, PPC64_SRR1, regs_get_or(regs, PPC64_MSR, 0));
 	for (size_t i = 0; i < n; i++)
 		store_uint(fake_at(g, PC + 4 * i), 4, order, code[i]);
 	return g;
@@ -80,6 +87,24 @@ START_TEST(where_a_step_ends)
 {
 	check_step((size_t)_i, ORDER_LITTLE);
 	check_step((size_t)_i, ORDER_BIG);
+}
+END_TEST
+
+START_TEST(no_step_to_other_addresses)
+{
+	const uint32_t rfid = 0x4c000024;
+	struct guest *g = guest_with(&rfid, 1, ORDER_LITTLE);
+	uint64_t next[KVM_DEBUG_MAX_NEXT];
+	unsigned n;
+	struct err *e;
+
+	regs_set(fake_of(g)->regs[0], PPC64_SRR1, PPC64_MSR_LE | PPC64_MSR_IR | PPC64_MSR_DR);
+	e = kvm_debug_next(g, 0, next, &n);
+	ck_assert_ptr_nonnull(e);
+	ck_assert_int_eq(err_code(e), ERR_UNSUPPORTED);
+	ck_assert_ptr_nonnull(strstr(err_text(e), "turns the translation of addresses on or off"));
+	err_destroy(e);
+	guest_destroy(g);
 }
 END_TEST
 
@@ -149,6 +174,7 @@ int main(void)
 	TCase *tc = tcase_create("kvm_debug_ppc64");
 
 	tcase_add_loop_test(tc, where_a_step_ends, 0, ARRAY_LEN(steps));
+	tcase_add_test(tc, no_step_to_other_addresses);
 	tcase_add_test(tc, no_step_from_nowhere);
 	tcase_add_loop_test(tc, what_an_exit_means, 0, ARRAY_LEN(exits));
 	tcase_add_test(tc, has_no_debug_registers);

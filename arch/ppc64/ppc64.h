@@ -136,6 +136,7 @@ enum {
 
 #define PPC64_MSR_LE (1ull << 0)
 #define PPC64_MSR_DR (1ull << 4)
+#define PPC64_MSR_IR (1ull << 5)
 #define PPC64_MSR_PR (1ull << 14)
 #define PPC64_MSR_HV (1ull << 60)
 #define PPC64_LPCR_ILE (1ull << 25)

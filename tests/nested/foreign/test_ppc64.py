@@ -17,7 +17,7 @@ import pattern
 
 PC, F0 = 32, 38  # in gdb's order
 N_GPRS = 29  # r29 to r31 are the guest code's own
-STD = 8  # in the guest's loop: where it stores its counter
+STD, UNUSED = 8, 0x800  # in the guest's code: where it stores its counter, and where it never is
 KILLS = 20
 PROCESS_TABLE = 1 << 63 | pattern.GPA_TABLES | 4  # that the kernel tells, and no register
 TOUCHED_GPA = pattern.GPA_DATA
@@ -79,6 +79,7 @@ class MachineCase(harness.Case):
     def attach(self, vmm):
         """A client of a server in the machine."""
         self.machine.run('%s --once --attach %d 2>/tmp/err & '
+                         'echo $! >/tmp/front; '
                          'until grep -q Listening /tmp/err; do kill -0 $! || break; usleep 100000; done; '
                          'cat /tmp/err' % (self.server(''), vmm.pid))
         return self.client()
@@ -254,11 +255,18 @@ class TestPowernv(Attached, MachineCase):
 
     def test_kill_while_armed(self):
         vmm = self.vmm('--cpus', '1')
-        rsp = self.attach(vmm)
-        self.assertEqual(rsp.ask('Z0,%x,4' % (pattern.gpa_code(0) + 0x800), 60), 'OK')
-        rsp.send('vCont;c')
-        self.machine.run('sleep 1; kill -9 $(pidof vmgdbserver)')
-        vmm.check_counts()
+        for offset in (STD, UNUSED):
+            at = pattern.gpa_code(0) + offset
+            rsp = self.attach(vmm)
+            code = rsp.read(at, 4)
+            self.assertEqual(rsp.ask('Z0,%x,4' % at, 60), 'OK')
+            rsp.send('vCont;c')
+            self.machine.run('sleep 1; kill -9 $(cat /tmp/front)')
+            vmm.check_counts()
+            rsp = self.attach(vmm)
+            self.assertEqual(rsp.read(at, 4), code)
+            self.assertEqual(rsp.detach(), 'OK')
+            vmm.check_counts()
 
 
 class TestPseries(Attached, MachineCase):
