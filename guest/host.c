@@ -2,8 +2,10 @@
 #include "guest/host.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 
 struct err *host_read_regset(pid_t tid, unsigned note, const char *name, void *ret, size_t *bytes)
 {
@@ -13,4 +15,17 @@ struct err *host_read_regset(pid_t tid, unsigned note, const char *name, void *r
 		return err_sys(errno, "cannot read the %s of thread %d", name, tid);
 	*bytes = v.iov_len;
 	return NULL;
+}
+
+struct err *host_check_linux(void)
+{
+	unsigned version = 0, sub = 0;
+	struct utsname u;
+
+	if (uname(&u) || sscanf(u.release, "%u.%u", &version, &sub) != 2)
+		return NULL;
+	if (version > host_least_linux[0] || (version == host_least_linux[0] && sub >= host_least_linux[1]))
+		return NULL;
+	return err_new(ERR_UNSUPPORTED, "this host runs Linux %s: attaching needs %u.%u on this processor; a QEMU can be "
+					"reached by --qmp", u.release, host_least_linux[0], host_least_linux[1]);
 }

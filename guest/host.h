@@ -36,6 +36,11 @@ extern const size_t host_n_regsets;
 /* Called when they have been read: takes out what cannot be set as it was read. */
 void host_settle_regs(struct host_regs *r);
 
+/* Linux of at least this version, and subversion, restarts calls as these files know it. */
+extern const unsigned host_least_linux[2];
+/* ERR_UNSUPPORTED: it is an older one. */
+struct err *host_check_linux(void) MUST_CHECK;
+
 /* Another regset of a stopped thread. *bytes: how many there may be, and are. name: for the error. */
 struct err *host_read_regset(pid_t tid, unsigned note, const char *name, void *ret, size_t *bytes) MUST_CHECK;
 

@@ -32,6 +32,7 @@
 
 #define FRAME_ALIGN 128
 
+const unsigned host_least_linux[] = { 0, 0 };
 /* What the kernel keeps free for leaf functions; the ABI asks for 288. */
 const size_t host_red_zone_bytes = 512;
 const size_t host_insn_align = INSN_BYTES;

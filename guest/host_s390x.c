@@ -23,6 +23,9 @@
 
 #define FRAME_ALIGN 8
 
+/* Before that a call was restarted by its number, which is lost where a call is looked at, and not by its instruction. */
+const unsigned host_least_linux[] = { 5, 14 };
+
 /* A callee saves registers above the stack pointer, in its caller's frame. */
 const size_t host_red_zone_bytes = 0;
 const size_t host_insn_align = INSN_BYTES;

@@ -30,6 +30,7 @@
 #define MAX_XSTATE_BYTES 16384
 #define FRAME_ALIGN 64
 
+const unsigned host_least_linux[] = { 0, 0 };
 const size_t host_red_zone_bytes = 128;
 const size_t host_insn_align = 1;
 

@@ -324,21 +324,15 @@ static struct err *set_free(const struct kvm *k)
 	return k->watched ? guardian_watch(k->guardian, false) : guardian_resume(k->guardian);
 }
 
-/* Once: later on a client has been told it. Only where it is a question of the state are registers read for it. */
+/* At each stop: firmware and system may differ in it. */
 static struct err *find_order(struct guest *g)
 {
 	struct kvm *k = g->priv;
-	struct regs *regs;
-	struct err *e = NULL;
+	struct regs *regs = regs_create(g->arch, order_of_host());
+	struct err *e = kvm_host_read_order(&k->access, k->vcpu_fds[0], regs);
 
-	if (k->order_known)
-		return NULL;
-	regs = regs_create(g->arch, order_of_host());
-	if (g->arch->lldb_triple_big)
-		e = kvm_host_read_regs(&k->access, k->vcpu_fds[0], regs);
 	g->order = g->arch->order(regs);
 	regs_destroy(regs);
-	k->order_known = !e;
 	return e;
 }
 
@@ -621,6 +615,8 @@ struct err *guest_open_kvm(pid_t pid, unsigned vm, struct guest **ret)
 	struct err *e = kvm_check_process(pid);
 	struct guest *g;
 
+	if (!e)
+		e = host_check_linux();
 	if (!e)
 		e = explain_fds(kvm_fds_read(pid, &probe), pid);
 	if (e)

@@ -30,7 +30,6 @@ struct kvm {
 	int user_slots; /* slots from this number on are KVM's own */
 	struct guardian *guardian;
 	struct kvm_access access; /* to its vCPUs, while stopped */
-	bool order_known;         /* of the guest's bytes */
 	struct kvm_fds fds;
 	int *vcpu_fds; /* of this VM, by vCPU */
 	unsigned n_vcpus, n_parked;

@@ -30,6 +30,8 @@ const struct arch *kvm_host_arch(void);
 /* The row of what kvm_process_table() tells; -1: there is none. */
 extern const int kvm_host_process_table_row;
 
+/* Those alone that arch->order() asks for, in no more time than a stop has for it. */
+struct err *kvm_host_read_order(const struct kvm_access *a, int vcpu_fd, struct regs *ret) MUST_CHECK;
 struct err *kvm_host_read_regs(const struct kvm_access *a, int vcpu_fd, struct regs *ret) MUST_CHECK;
 /* Writes those rows of from for which changed[row] is true. */
 struct err *kvm_host_write_regs(const struct kvm_access *a, int vcpu_fd, const struct regs *from,

@@ -122,6 +122,15 @@ struct err *kvm_host_read_regs(const struct kvm_access *a, int vcpu_fd, struct r
 	return e ? e : get_vsrs(a, vcpu_fd, ret);
 }
 
+struct err *kvm_host_read_order(const struct kvm_access *a, int vcpu_fd, struct regs *ret)
+{
+	static const struct kvm_one lpcr = { PPC64_LPCR, 1, KVM_REG_PPC_LPCR_64 };
+	struct err *e = kvm_ones_get(a, vcpu_fd, &lpcr, 1, ret);
+	uint64_t value;
+
+	return e || regs_get(ret, PPC64_LPCR, &value) ? e : kvm_host_read_regs(a, vcpu_fd, ret);
+}
+
 static struct err *put_regs(const struct kvm_access *a, int fd, const struct regs *from, const bool *changed)
 {
 	struct kvm_regs before = { 0 }, now;
