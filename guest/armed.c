@@ -33,6 +33,7 @@ struct armed_vcpu {
 	struct kvm_run *run;        /* the page that KVM and the VMM share; NULL: cannot be had */
 	bool over_left;             /* the instruction at its breakpoint has not been passed */
 	bool rests;                 /* it has a hit, or has passed its breakpoint before others have */
+	bool stale;                 /* what is watched is compared with what it was before others wrote */
 	bool has_exception;         /* the guest is to get that of exception */
 	struct kvm_hit exception;
 };
@@ -104,7 +105,11 @@ static const struct kvm_arming *wanted(const struct armed *a, const struct armed
 
 static bool is_armed(const struct armed *a, const struct armed_vcpu *v)
 {
-	return !v->has_exception && !memcmp(&v->set, wanted(a, v), sizeof(v->set));
+	const struct kvm_arming *d = wanted(a, v);
+
+	if (v->stale && d->debug.control & KVM_GUESTDBG_USE_HW_BP)
+		return false;
+	return !v->has_exception && !memcmp(&v->set, d, sizeof(v->set));
 }
 
 /* pointer_at: as kvm_debug_pointer_at. */
@@ -143,6 +148,7 @@ static struct err *set_debug(struct armed *a, struct armed_vcpu *v, const struct
 
 	/* Should the call fail half-way it is undone as if it had not. */
 	v->set = *d;
+	v->stale = false;
 	if (v->has_exception)
 		kvm_debug_add_exception(&now, &v->exception);
 	/* At worst the guest has it without its cause: what is armed must follow all the same. */
@@ -384,6 +390,7 @@ static struct err *take_orders(struct armed *a, const struct guardian_run *run)
 		v->order = run->vcpus[i];
 		v->over_left = v->order.over && v->order.action != RUN_HOLD;
 		v->rests = false;
+		v->stale = kvm_debug_watches_memory;
 		for (unsigned n = 0; n < v->order.n_next; n++)
 			v->next[n] = (struct patch){ .at = v->order.next[n] };
 	}

@@ -160,14 +160,39 @@ static struct err *find_place(struct guest *g, unsigned vcpu, const struct break
 	struct err *e = guest_translate(g, vcpu, b->gva, &m);
 
 	if (e)
-		return err_suffix(e, "; a hardware breakpoint (hbreak) needs no mapping");
+		return e;
 	*ret_gpa = m.gpa + (b->gva - m.gva);
 	block = guest_block_at(g, *ret_gpa);
 	if (!block)
 		return err_new(ERR_UNMAPPED, "0x%" PRIx64 " is no memory (physical 0x%" PRIx64 ")", b->gva, *ret_gpa);
 	if (block->flags & MEM_ROM)
-		return err_new(ERR_UNSUPPORTED, "0x%" PRIx64 " is in ROM: take a hardware breakpoint (hbreak)", b->gva);
+		return err_new(ERR_UNSUPPORTED, "0x%" PRIx64 " is in ROM", b->gva);
 	return NULL;
+}
+
+static struct err *find_software(struct guest *g, unsigned vcpu, const struct breakpoint *b, uint64_t *ret_gpa)
+{
+	struct err *e = find_place(g, vcpu, b, ret_gpa);
+
+	if (!e || !kvm_debug_n_registers)
+		return e;
+	return err_suffix(e, err_code(e) == ERR_UNSUPPORTED ? ": take a hardware breakpoint (hbreak)" :
+							      "; a hardware breakpoint (hbreak) needs no mapping");
+}
+
+/* For a host that must be told where in memory it is: in one piece. */
+static struct err *find_watched(struct guest *g, unsigned vcpu, const struct breakpoint *b, uint64_t *ret_gpa)
+{
+	const struct breakpoint last = { b->kind, b->gva + b->bytes - 1, 1 };
+	uint64_t last_gpa;
+	struct err *e = find_place(g, vcpu, b, ret_gpa);
+
+	if (!e)
+		e = find_place(g, vcpu, &last, &last_gpa);
+	if (!e && last_gpa - *ret_gpa != b->bytes - 1)
+		e = err_new(ERR_UNSUPPORTED, "the %" PRIu64 " bytes at 0x%" PRIx64 " are not in one piece in the guest's memory",
+			    b->bytes, b->gva);
+	return e;
 }
 
 static void add_point(struct kvm_control *c, const struct kvm_point *p)
@@ -188,15 +213,14 @@ struct err *kvm_set_breakpoint(struct guest *g, unsigned vcpu, const struct brea
 		e = check_unused(k);
 	if (!e && b->kind == BREAKPOINT_SOFTWARE) {
 		p.in_register = !k->control.caps.software;
-		e = find_place(g, vcpu, b, &p.gpa);
+		e = find_software(g, vcpu, b, &p.gpa);
 		/* What a register can do without a place in memory it does. */
 		if (e && p.in_register && err_code(e) == ERR_UNSUPPORTED) {
 			err_destroy(e);
 			e = NULL;
 		}
-	} else if (!e && !is_execute(b)) {
-		/* Only some hosts must be told it, and their KVM says that there is nothing at 0. */
-		err_destroy(find_place(g, vcpu, b, &p.gpa));
+	} else if (!e && !is_execute(b) && kvm_debug_watches_memory) {
+		e = find_watched(g, vcpu, b, &p.gpa);
 	}
 	if (!e && p.in_register)
 		e = check_room(k, b);
@@ -620,7 +644,9 @@ struct err *kvm_control_run(struct guest *g, const enum run_action *actions)
 
 /* ---- after a sudden death ---- */
 
-static struct err *disarm(struct guardian *g, const int *vcpu_fds, unsigned n)
+#define DISARM_AT_ONCE 64u
+
+static struct err *disarm_some(struct guardian *g, const int *vcpu_fds, unsigned n)
 {
 	struct guardian_ioctl *calls = xcalloc(n, sizeof(*calls));
 	struct kvm_arming *none = xcalloc(n, sizeof(*none));
@@ -634,6 +660,16 @@ static struct err *disarm(struct guardian *g, const int *vcpu_fds, unsigned n)
 	e = guardian_ioctls(g, calls, n);
 	free(calls);
 	free(none);
+	return e;
+}
+
+/* What fits into a message. */
+static struct err *disarm(struct guardian *g, const int *vcpu_fds, unsigned n)
+{
+	struct err *e = NULL;
+
+	for (unsigned at = 0; !e && at < n; at += DISARM_AT_ONCE)
+		e = disarm_some(g, vcpu_fds + at, MIN(n - at, DISARM_AT_ONCE));
 	return e;
 }
 

@@ -48,6 +48,8 @@ extern const enum kvm_debug_foreign kvm_debug_foreign;
 
 /* How many there are. */
 extern const unsigned kvm_debug_n_registers;
+/* Watchpoints are of places in memory, and stop where that is not what it was when they were set. */
+extern const bool kvm_debug_watches_memory;
 /* How many b takes; not for software ones. */
 struct err *kvm_debug_registers_of(const struct breakpoint *b, unsigned *ret) MUST_CHECK;
 
@@ -59,7 +61,11 @@ extern const unsigned kvm_debug_irq_flag;
 #define KVM_DEBUG_SOFTWARE 4u /* breakpoint instructions stop the guest */
 
 /* What KVM_SET_GUEST_DEBUG takes, and the list to which its arch part points where it has a pointer. */
+#ifdef __s390x__
 #define KVM_DEBUG_LIST_WORDS 16u
+#else
+#define KVM_DEBUG_LIST_WORDS 0u
+#endif
 struct kvm_arming {
 	struct kvm_guest_debug debug;
 	uint64_t list[KVM_DEBUG_LIST_WORDS];

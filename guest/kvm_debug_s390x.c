@@ -30,6 +30,7 @@ const enum kvm_debug_foreign kvm_debug_foreign = KVM_FOREIGN_PASS;
 const size_t kvm_debug_pointer_at = offsetof(struct kvm_arming, debug.arch.hw_bp);
 struct err *(*const kvm_debug_next)(struct guest *, unsigned, uint64_t[KVM_DEBUG_MAX_NEXT], unsigned *) = NULL;
 const unsigned kvm_debug_n_registers = N_REGISTERS;
+const bool kvm_debug_watches_memory = true;
 
 static bool is_execute(const struct breakpoint *b)
 {

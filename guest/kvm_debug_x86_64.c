@@ -29,6 +29,7 @@ const size_t kvm_debug_pointer_at = 0;
 struct err *(*const kvm_debug_next)(struct guest *, unsigned, uint64_t[KVM_DEBUG_MAX_NEXT], unsigned *) = NULL;
 const unsigned kvm_debug_irq_flag = KVM_GUESTDBG_BLOCKIRQ;
 const unsigned kvm_debug_n_registers = N_REGISTERS;
+const bool kvm_debug_watches_memory = false;
 const unsigned long kvm_debug_get_cause = KVM_GET_DEBUGREGS;
 const unsigned long kvm_debug_put_cause = KVM_SET_DEBUGREGS;
 static_assert(sizeof(struct kvm_debugregs) == KVM_DEBUG_CAUSE_BYTES, "the ioctls' argument");
