@@ -10,7 +10,6 @@
 struct sample {
 	uint64_t bytes;       /* of memory */
 	uint64_t kept;        /* of output that it became */
-	uint64_t descs;       /* of a kdump file: frames with a descriptor */
 	double seconds;       /* that it took, of this thread's own time */
 	uint64_t n_chunks;    /* of all memory that is read */
 	uint64_t total_bytes; /* in them */
@@ -45,7 +44,6 @@ static struct err *take_chunk(const struct dump_writer *w, void *state, struct d
 	s->seconds += cpu_seconds() - start;
 	s->bytes += c->bytes;
 	s->kept += kept_bytes(c);
-	s->descs += c->pages.written;
 	return NULL;
 }
 
@@ -83,14 +81,12 @@ static void conclude(const struct dump_plan *p, const struct sample *s, struct d
 {
 	const struct dump_kdump *k = &p->kdump;
 	double scale = s->bytes ? (double)s->total_bytes / (double)s->bytes : 0;
-	uint64_t kept = (uint64_t)((double)s->kept * scale), descs = k->n_frames;
+	uint64_t kept = (uint64_t)((double)s->kept * scale);
 
 	*ret = (struct dump_estimate){ .seconds = s->seconds * scale / dump_crew_size() };
-	if (p->img->left_out & PAGES_ZERO)
-		descs = (uint64_t)((double)s->descs * scale);
 	if (p->opt.format != DUMP_ELF) {
 		ret->file_bytes = k->data + p->frame_bytes + kept;
-		ret->data_bytes = k->descs + descs * KDUMP_DESC_BYTES + kept;
+		ret->data_bytes = k->descs + k->n_frames * KDUMP_DESC_BYTES + kept;
 		return;
 	}
 	ret->data_bytes = p->head_bytes + kept;

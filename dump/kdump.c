@@ -241,61 +241,51 @@ static struct err *work(const struct dump_writer *w, void *state, struct dump_ch
 
 /* ---- their places ---- */
 
-static bool keeps_zeros(const struct dump_writer *w)
-{
-	return !(w->plan->img->left_out & PAGES_ZERO);
-}
-
 /* Descriptors of n frames from this one on are there. */
-static struct err *take_descs(struct kdump_writer *kw, uint64_t frame, uint64_t n)
+static void take_descs(struct kdump_writer *kw, uint64_t frame, uint64_t n)
 {
-	if (n > kw->writer.plan->kdump.max_descs - kw->n_descs)
-		return err_new(ERR_INVALID, "the VMM has touched more of the guest's memory since the dump began");
 	set_bits(kw->bits, frame % WINDOW_FRAMES, n);
 	kw->n_descs += n;
-	return NULL;
 }
 
-static struct err *place_frame(struct kdump_writer *kw, struct dump_chunk *c, size_t i, uint64_t frame)
+static void place_frame(struct kdump_writer *kw, struct dump_chunk *c, size_t i, uint64_t frame)
 {
 	const struct dump_writer *w = &kw->writer;
 	const struct dump_frame *f = &c->frames[i];
 	bool raw = f->bytes == w->plan->frame_bytes;
 
-	if (f->kind == FRAME_OUT || (f->kind != FRAME_DATA && !keeps_zeros(w)))
-		return NULL;
+	if (f->kind == FRAME_OUT)
+		return;
 	if (f->kind != FRAME_DATA) {
 		buf_add(&c->made, kw->zero_descs.data, KDUMP_DESC_BYTES);
-		return take_descs(kw, frame, 1);
+	} else {
+		add_desc(w, &c->made, kw->data_at, f->bytes, raw ? 0 : w->codec->page_flag);
+		kw->data_at += f->bytes;
 	}
-	add_desc(w, &c->made, kw->data_at, f->bytes, raw ? 0 : w->codec->page_flag);
-	kw->data_at += f->bytes;
-	return take_descs(kw, frame, 1);
+	take_descs(kw, frame, 1);
 }
 
-static struct err *place_memory(struct kdump_writer *kw, struct dump_chunk *c)
+static void place_memory(struct kdump_writer *kw, struct dump_chunk *c)
 {
 	const struct dump_plan *p = kw->writer.plan;
 	uint64_t descs = p->kdump.descs + kw->n_descs * KDUMP_DESC_BYTES, data = kw->data_at;
-	struct err *e = NULL;
 
-	for (size_t i = 0; !e && i < c->n_frames; i++)
-		e = place_frame(kw, c, i, c->gpa / p->frame_bytes + i);
-	if (e)
-		return e;
+	for (size_t i = 0; i < c->n_frames; i++)
+		place_frame(kw, c, i, c->gpa / p->frame_bytes + i);
 	dump_writer_put(&kw->writer, c, descs, (const uint8_t *)c->made.data, c->made.len);
 	dump_writer_put(&kw->writer, c, data, c->packed, c->packed_bytes);
-	return NULL;
 }
 
-/* Where there is nothing, each frame has a descriptor all the same, and all of them the same one. */
-static struct err *place_zeros(struct kdump_writer *kw, struct dump_chunk *c)
+/*
+ * Where there is nothing, each frame has a descriptor all the same, and all of them the same
+ * one, even where zeros are left out: a frame that has none is one that readers refuse to read.
+ */
+static void place_zeros(struct kdump_writer *kw, struct dump_chunk *c)
 {
 	const struct dump_plan *p = kw->writer.plan;
 	uint64_t frame = c->gpa / p->frame_bytes, end = frame + c->bytes / p->frame_bytes, some;
-	struct err *e = NULL;
 
-	for (; !e && keeps_zeros(&kw->writer) && frame < end; frame += some) {
+	for (; frame < end; frame += some) {
 		uint64_t descs = p->kdump.descs + kw->n_descs * KDUMP_DESC_BYTES;
 		bool out;
 
@@ -304,9 +294,8 @@ static struct err *place_zeros(struct kdump_writer *kw, struct dump_chunk *c)
 			continue;
 		dump_writer_put_repeated(&kw->writer, c, descs, (const uint8_t *)kw->zero_descs.data,
 					 kw->zero_descs.len, some * KDUMP_DESC_BYTES);
-		e = take_descs(kw, frame, some);
+		take_descs(kw, frame, some);
 	}
-	return e;
 }
 
 static struct err *place(struct dump_writer *w, struct dump_chunk *c)
@@ -314,10 +303,10 @@ static struct err *place(struct dump_writer *w, struct dump_chunk *c)
 	struct kdump_writer *kw = (struct kdump_writer *)w;
 
 	if (c->kind == CHUNK_MEMORY)
-		return place_memory(kw, c);
+		place_memory(kw, c);
 	if (c->kind == CHUNK_ZEROS)
-		return place_zeros(kw, c);
-	if (c->kind == CHUNK_MADE && c->n_pieces)
+		place_zeros(kw, c);
+	if (c->kind == CHUNK_MEMORY || c->kind == CHUNK_ZEROS || (c->kind == CHUNK_MADE && c->n_pieces))
 		return NULL;
 	if (c->kind == CHUNK_MADE && c->offset >= w->plan->kdump.bitmaps + w->plan->kdump.bitmap_bytes) {
 		memcpy(c->data, kw->bits, (size_t)c->bytes);

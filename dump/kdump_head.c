@@ -202,18 +202,16 @@ static struct err *count_touched(const struct dump_plan *p, uint64_t *ret)
 static struct err *place_parts(struct dump_plan *p, uint64_t n_frames)
 {
 	struct dump_kdump *k = &p->kdump;
-	struct err *e = NULL;
+	uint64_t touched = 0;
+	struct err *e = count_touched(p, &touched);
 
-	k->max_descs = k->n_frames;
-	if (p->img->left_out & PAGES_ZERO)
-		e = count_touched(p, &k->max_descs);
 	k->bitmap_bytes = ALIGN_UP((n_frames + 7) / 8, p->frame_bytes);
 	k->bitmaps = p->head_bytes;
 	k->descs = k->bitmaps + 2 * k->bitmap_bytes;
-	k->data = ALIGN_UP(k->descs + k->max_descs * KDUMP_DESC_BYTES, p->frame_bytes);
+	k->data = ALIGN_UP(k->descs + k->n_frames * KDUMP_DESC_BYTES, p->frame_bytes);
 	/* All zeros share the first frame of the data. */
 	p->data_bytes = k->data;
-	p->file_bytes = k->data + p->frame_bytes + k->max_descs * p->frame_bytes;
+	p->file_bytes = k->data + p->frame_bytes + touched * p->frame_bytes;
 	p->total_bytes = k->n_frames * p->frame_bytes;
 	return e;
 }

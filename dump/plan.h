@@ -51,7 +51,6 @@ struct dump_kdump {
 	uint64_t bitmap_bytes; /* of one of the two; whole blocks */
 	uint64_t bitmaps;      /* the first one; frames that are RAM. The second follows: those with a descriptor */
 	uint64_t descs;
-	uint64_t max_descs;
 	uint64_t data;
 };
 

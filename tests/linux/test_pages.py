@@ -160,6 +160,16 @@ class PagesTests:
             self.assertIn(readers.banner(self.guest), f.read())
         self.assertTrue(filecmp.cmp(full, less, shallow=False))
 
+    def test_compressed(self):
+        """The same pages can be read of our compressed file, those that are zeros among them."""
+        path, full, less = self.path('kdump'), self.path('dmesg-full'), self.path('dmesg')
+        self.dump(self.target, path, '-d', '31', '--format', 'kdump-zlib')
+        ours = kdump.Bitmaps(path, '<' if readers.LITTLE_ENDIAN[self.arch] else '>')
+        self.assertEqual(ours.kept, self.filtered(31)[0].kept)
+        self.makedumpfile('--dump-dmesg', self.ours(), full)
+        self.makedumpfile('--dump-dmesg', path, less)
+        self.assertTrue(filecmp.cmp(full, less, shallow=False))
+
     def test_readers(self):
         """Registers, the banner, and memory by the kernel's own page tables."""
         path, _ = self.left_out(31)
