@@ -70,9 +70,11 @@ static const struct {
 	const char *magic;
 	const char *text;
 } OTHER_FORMATS[] = {
-	{ "KDUMP   ", "is a kdump-compressed dump; crash and drgn read it, and it must be written again as ELF "
-		      "(QEMU: dump-guest-memory without -z, -l or -s; kdump: makedumpfile -E) to be read here" },
+	{ "KDUMP   ", "is a kdump-compressed dump; crash and drgn read it, and to be read here the guest must be dumped "
+		      "again as ELF (without --format; QEMU: dump-guest-memory without -z, -l or -s)" },
 	{ "DISKDUMP", "is a diskdump; crash reads it" },
+	{ "\x1f\x8b", "is compressed; unpack it with gzip -d first" },
+	{ "\x28\xb5\x2f\xfd", "is compressed; unpack it with zstd -d first" },
 	{ "makedumpfile", "is a flattened dump; put it together with makedumpfile -R NEWFILE < FILE first" },
 };
 

@@ -544,6 +544,8 @@ static const struct {
 	{ "\177EL", ERR_INVALID, "is no ELF file" },
 	{ "#!/bin/sh", ERR_INVALID, "is no ELF file" },
 	{ "KDUMP   \6", ERR_UNSUPPORTED, "kdump-compressed" },
+	{ "\037\213\010", ERR_UNSUPPORTED, "gzip -d first" },
+	{ "\050\265\057\375", ERR_UNSUPPORTED, "zstd -d first" },
 	{ "makedumpfile\0\0\0\0\0\1", ERR_UNSUPPORTED, "makedumpfile -R" },
 };
 
