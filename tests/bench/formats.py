@@ -147,8 +147,7 @@ def sparse(table, label, megabytes, idle):
     """Only ours: QEMU's would populate it."""
     with contextlib.closing(Guest(megabytes, 'random', TOUCHED_MEGABYTES)) as qemu:
         for name in FORMATS:
-            # Without it a kdump file has a descriptor for each page of RAM.
-            dump = best(lambda name=name: ours(qemu, name, '-d', '1'), bench.REPEATS)
+            dump = best(lambda name=name: ours(qemu, name), bench.REPEATS)
             bar = SPARSE_BAR if name == ELF and label == '32 GiB' else None
             ratio = dump.seconds / idle.seconds
             table.row(dump.rss_kib < RSS_BAR_KIB and (bar is None or ratio <= bar), label, name, '%.2f' % dump.seconds,
