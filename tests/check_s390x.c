@@ -66,6 +66,7 @@ static struct regs *vcpu(uint64_t pswm, uint64_t cr0, uint64_t cr1, uint64_t pre
 #define R2 0x20000ull
 #define R3 0x30000ull
 #define ST 0x40000ull
+#define HOME_ST 0x50000ull
 #define PT 0x50800ull
 #define AT(table, index) ((table) + 8ull * (index))
 
@@ -313,6 +314,37 @@ START_TEST(translate_uses_the_space_of_the_psw)
 	ck_assert(e && err_code(e) == ERR_UNKNOWN);
 	snprintf(name, sizeof(name), "cr%u ", SPACES[_i].cr);
 	ck_assert_ptr_nonnull(strstr(err_text(e), name));
+	err_destroy(e);
+	free(t);
+	regs_destroy(regs);
+}
+END_TEST
+
+START_TEST(user_space_finds_the_home_space_too)
+{
+	static const struct mapping OWN = { 0, 0x700000, SEGMENT_BYTES, ALL };
+	static const struct mapping HOME = { SEGMENT_BYTES, 0x900000, SEGMENT_BYTES, ALL };
+	struct regs *regs = vcpu(S390X_PSW_DAT | S390X_PSW_PROBLEM | PSW_64, EDAT, ST | DT_SEGMENT, 0);
+	struct page_tables *t = page_tables_create();
+	struct phys_reader mem = page_tables_reader(t);
+	struct mapping got;
+	struct err *e;
+
+	for (unsigned i = 0; i < 2; i++)
+		page_tables_poke(t, ST + 8 * i, i ? INVALID : 0x700000 | FORMAT, 8, ORDER_BIG);
+	for (unsigned i = 0; i < 2; i++)
+		page_tables_poke(t, HOME_ST + 8 * i, (0x800000 + 0x100000 * i) | FORMAT, 8, ORDER_BIG);
+	e = arch_s390x.translate(regs, &mem, SEGMENT_BYTES, &got);
+	ck_assert(e && err_code(e) == ERR_UNMAPPED);
+	err_destroy(e);
+	regs_set(regs, S390X_CR0 + 13, HOME_ST | DT_SEGMENT);
+	ck_assert_ptr_null(arch_s390x.translate(regs, &mem, 0x1234, &got));
+	assert_mapping(&got, &OWN, "its own");
+	ck_assert_ptr_null(arch_s390x.translate(regs, &mem, SEGMENT_BYTES + 0x1234, &got));
+	assert_mapping(&got, &HOME, "the kernel's");
+	regs_set(regs, S390X_PSWM, S390X_PSW_DAT | PSW_64);
+	e = arch_s390x.translate(regs, &mem, SEGMENT_BYTES, &got);
+	ck_assert(e && err_code(e) == ERR_UNMAPPED);
 	err_destroy(e);
 	free(t);
 	regs_destroy(regs);
@@ -891,6 +923,7 @@ static TCase *translate_tests(void)
 	tcase_add_loop_test(tc, translate_every_table, 0, ARRAY_LEN(TRANSLATIONS));
 	tcase_add_loop_test(tc, translate_broken_at_every_level, 0, ARRAY_LEN(TRANSLATIONS));
 	tcase_add_loop_test(tc, translate_uses_the_space_of_the_psw, 0, ARRAY_LEN(SPACES));
+	tcase_add_test(tc, user_space_finds_the_home_space_too);
 	tcase_add_loop_test(tc, translate_needs_registers, 0, ARRAY_LEN(NEEDED));
 	tcase_add_loop_test(tc, translate_real_addresses, 0, 2 * ARRAY_LEN(REALS));
 	tcase_add_loop_test(tc, translate_in_every_addressing_mode, 0, ARRAY_LEN(MODES));

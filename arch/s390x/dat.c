@@ -88,9 +88,23 @@ static unsigned asce_reg(uint64_t pswm)
 	return S390X_CR0 + 1;
 }
 
+/* The tables that a control register tells of. */
+static struct err *set_space(const struct regs *regs, unsigned reg, struct dat *d)
+{
+	uint64_t asce;
+	struct err *e = walk_get_reg(regs, reg, &asce);
+
+	if (e)
+		return e;
+	d->on = !(asce & ASCE_REAL);
+	d->root = (struct table){ TYPE(asce) + 2, asce & ORIGIN, 0, LENGTH(asce), ALL_FLAGS };
+	d->is_private = asce & ASCE_PRIVATE;
+	return NULL;
+}
+
 static struct err *dat_of(const struct regs *regs, struct dat *ret)
 {
-	uint64_t pswm, prefix, cr0, asce;
+	uint64_t pswm, prefix, cr0;
 	struct err *e = walk_get_reg(regs, S390X_PSWM, &pswm);
 
 	if (!e)
@@ -102,12 +116,9 @@ static struct err *dat_of(const struct regs *regs, struct dat *ret)
 		return NULL;
 	e = walk_get_reg(regs, S390X_CR0, &cr0);
 	if (!e)
-		e = walk_get_reg(regs, asce_reg(pswm), &asce);
+		e = set_space(regs, asce_reg(pswm), ret);
 	if (e)
 		return e;
-	ret->on = !(asce & ASCE_REAL);
-	ret->root = (struct table){ TYPE(asce) + 2, asce & ORIGIN, 0, LENGTH(asce), ALL_FLAGS };
-	ret->is_private = asce & ASCE_PRIVATE;
 	ret->edat = cr0 & S390X_CR0_EDAT;
 	ret->iep = cr0 & S390X_CR0_IEP;
 	return NULL;
@@ -263,6 +274,29 @@ static void wrap(const struct dat *d, uint64_t gva, struct mapping *m)
 	m->gpa = ALIGN_DOWN(gpa, m->bytes);
 }
 
+/*
+ * What user space cannot see, looked for in the home space, which is Linux's own: a
+ * debugger means the kernel by its addresses wherever a vCPU happens to be.
+ */
+static bool is_at_home(const struct regs *regs, const struct phys_reader *mem, uint64_t gva, struct dat *d,
+		       struct mapping *ret)
+{
+	struct dat home = *d;
+	struct err *e;
+
+	if (!(regs_get_or(regs, S390X_PSWM, 0) & S390X_PSW_PROBLEM))
+		return false;
+	e = set_space(regs, S390X_CR0 + 13, &home);
+	if (!e && home.on)
+		e = translate_by_tables(&home, mem, effective(&home, gva), ret);
+	if (e || !home.on) {
+		err_destroy(e);
+		return false;
+	}
+	*d = home;
+	return true;
+}
+
 struct err *s390x_translate(const struct regs *regs, const struct phys_reader *mem, uint64_t gva,
 			    struct mapping *ret)
 {
@@ -276,6 +310,10 @@ struct err *s390x_translate(const struct regs *regs, const struct phys_reader *m
 		e = translate_by_tables(&d, mem, effective(&d, gva), &m);
 	else
 		map_real(&d, effective(&d, gva), &m);
+	if (e && err_code(e) == ERR_UNMAPPED && is_at_home(regs, mem, gva, &d, &m)) {
+		err_destroy(e);
+		e = NULL;
+	}
 	if (e)
 		return e;
 	wrap(&d, gva, &m);

@@ -59,6 +59,7 @@ enum {
 
 /* z/Architecture Principles of Operation, chapter 4 "Program-Status Word". */
 #define S390X_PSW_DAT (1ull << 58)
+#define S390X_PSW_PROBLEM (1ull << 48)
 #define S390X_PSW_AS_SHIFT 46 /* 2 bits: S390X_AS_* */
 #define S390X_PSW_EA (1ull << 32) /* EA and BA: 64-bit addresses, BA alone: 31-bit, neither: 24-bit */
 #define S390X_PSW_BA (1ull << 31)
