@@ -72,8 +72,8 @@ class BackendTests:
     def in_kernel(self, rsp):
         """And on its stack already."""
         arch = self.guest.arch
-        return not self.in_user_space(rsp) and (
-            arch == 's390x' or guests.register(rsp, arch, guests.SP[arch]) >= 1 << 63)
+        sp = guests.register(rsp, arch, guests.SP[arch])
+        return not self.in_user_space(rsp) and (rsp.read(sp, 8) is not None if arch == 's390x' else sp >= 1 << 63)
 
     def stop_where(self, there, cpus):
         """A session, whose thread is there, and its vCPU, one of these."""
