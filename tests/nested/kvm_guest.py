@@ -3,7 +3,7 @@
 
 import guests
 
-BOOTS = 3
+BOOTS = 8
 
 
 def boot(**kw):
