@@ -83,9 +83,7 @@ void dump_writer_destroy(struct dump_writer *w)
 
 struct err *dump_writer_state(const struct dump_writer *w, void **ret)
 {
-	bool wraps = w->plan->opt.wrap != DUMP_PLAIN;
-
-	*ret = w->codec ? w->codec->create(wraps ? CHUNK_BYTES : w->plan->frame_bytes, wraps) : NULL;
+	*ret = w->codec ? w->codec->create(w->plan->opt.wrap != DUMP_PLAIN) : NULL;
 	return w->codec && !*ret ? err_sys(ENOMEM, "cannot start to compress with %s", w->codec->name) : NULL;
 }
 

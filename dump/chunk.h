@@ -121,7 +121,7 @@ struct dump_writer_ops {
 	/* Any thread: reads what is not read, compresses. state is the codec's, of this thread. */
 	struct err *(*work)(const struct dump_writer *w, void *state, struct dump_chunk *c);
 	/* Makes its pieces; the loop's thread, in the order of the file. */
-	struct err *(*place)(struct dump_writer *w, struct dump_chunk *c);
+	void (*place)(struct dump_writer *w, struct dump_chunk *c);
 	void (*destroy)(struct dump_writer *w);
 };
 

@@ -18,10 +18,10 @@ struct dump_codec {
 	enum dump_wrap wrap;     /* what it can put around a whole file; DUMP_PLAIN: nothing */
 
 	/*
-	 * What one thread needs to compress blocks of at most this many bytes, which stand each
-	 * for itself. wraps: each is a member of a stream. NULL: there is no memory for it.
+	 * What one thread needs to compress blocks, which stand each for itself. wraps: each is
+	 * a member of a stream. NULL: there is no memory for it.
 	 */
-	void *(*create)(size_t block_bytes, bool wraps);
+	void *(*create)(bool wraps);
 	void (*destroy)(void *state);
 	/* to has dump_codec_room(bytes). Returns how many of it are used; 0: the library failed. */
 	size_t (*compress)(void *state, const void *from, size_t bytes, void *to);

@@ -5,9 +5,8 @@
 #include "base/alloc.h"
 #include "dump/codec.h"
 
-static void *lzo_create(size_t block_bytes, bool wraps)
+static void *lzo_create(bool wraps)
 {
-	(void)block_bytes;
 	(void)wraps;
 	return lzo_init() == LZO_E_OK ? xmalloc(LZO1X_1_MEM_COMPRESS) : NULL;
 }

@@ -6,9 +6,8 @@
 #include "dump/codec.h"
 
 /* The library keeps nothing between calls. */
-static void *snappy_create(size_t block_bytes, bool wraps)
+static void *snappy_create(bool wraps)
 {
-	(void)block_bytes;
 	(void)wraps;
 	return xmalloc(1);
 }

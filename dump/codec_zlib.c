@@ -13,12 +13,11 @@ struct state {
 	bool wraps; /* as a gzip member, and no zlib stream */
 };
 
-static void *zlib_create(size_t block_bytes, bool wraps)
+static void *zlib_create(bool wraps)
 {
 	struct libdeflate_compressor *compressor = libdeflate_alloc_compressor(LEVEL);
 	struct state *s;
 
-	(void)block_bytes;
 	if (!compressor)
 		return NULL;
 	s = xmalloc(sizeof(*s));

@@ -5,9 +5,8 @@
 
 #define LEVEL 1 /* the fastest, as makedumpfile's */
 
-static void *zstd_create(size_t block_bytes, bool wraps)
+static void *zstd_create(bool wraps)
 {
-	(void)block_bytes;
 	(void)wraps;
 	return ZSTD_createCCtx();
 }

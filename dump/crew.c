@@ -120,7 +120,9 @@ static struct err *settle(struct dump_crew *crew, struct dump_chunk *c)
 		e = c->error;
 		c->error = NULL;
 	}
-	return e ? e : crew->writer->ops->place(crew->writer, c);
+	if (!e)
+		crew->writer->ops->place(crew->writer, c);
+	return e;
 }
 
 struct err *dump_crew_oldest(struct dump_crew *crew, struct dump_chunk **ret)

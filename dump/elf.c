@@ -97,14 +97,13 @@ static void put_members_of_zeros(const struct elf_writer *ew, struct dump_chunk 
 		dump_writer_put_repeated(&ew->writer, c, 0, (const uint8_t *)ew->zeros.data, ew->zeros.len, bytes);
 }
 
-static struct err *place(struct dump_writer *w, struct dump_chunk *c)
+static void place(struct dump_writer *w, struct dump_chunk *c)
 {
 	if (!w->codec)
-		return NULL;
+		return;
 	if (!has_data(c))
 		put_members_of_zeros(of(w), c);
 	dump_writer_put(w, c, 0, c->packed, c->packed_bytes);
-	return NULL;
 }
 
 static void destroy(struct dump_writer *w)

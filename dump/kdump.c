@@ -298,22 +298,41 @@ static void place_zeros(struct kdump_writer *kw, struct dump_chunk *c)
 	}
 }
 
-static struct err *place(struct dump_writer *w, struct dump_chunk *c)
+/* Bits of the second bitmap are those of the frames that were placed before. */
+static void place_made(struct kdump_writer *kw, struct dump_chunk *c)
 {
-	struct kdump_writer *kw = (struct kdump_writer *)w;
+	const struct dump_kdump *k = &kw->writer.plan->kdump;
 
-	if (c->kind == CHUNK_MEMORY)
-		place_memory(kw, c);
-	if (c->kind == CHUNK_ZEROS)
-		place_zeros(kw, c);
-	if (c->kind == CHUNK_MEMORY || c->kind == CHUNK_ZEROS || (c->kind == CHUNK_MADE && c->n_pieces))
-		return NULL;
-	if (c->kind == CHUNK_MADE && c->offset >= w->plan->kdump.bitmaps + w->plan->kdump.bitmap_bytes) {
+	if (c->n_pieces)
+		return;
+	if (c->offset >= k->bitmaps + k->bitmap_bytes) {
 		memcpy(c->data, kw->bits, (size_t)c->bytes);
 		memset(kw->bits, 0, CHUNK_BYTES);
 	}
-	dump_writer_put(w, c, c->offset, c->kind == CHUNK_GAP ? NULL : c->data, c->bytes);
-	return NULL;
+	dump_writer_put(&kw->writer, c, c->offset, c->data, c->bytes);
+}
+
+static void place(struct dump_writer *w, struct dump_chunk *c)
+{
+	struct kdump_writer *kw = (struct kdump_writer *)w;
+
+	switch (c->kind) {
+	case CHUNK_MEMORY:
+		place_memory(kw, c);
+		break;
+	case CHUNK_ZEROS:
+		place_zeros(kw, c);
+		break;
+	case CHUNK_MADE:
+		place_made(kw, c);
+		break;
+	case CHUNK_HEAD:
+		dump_writer_put(w, c, c->offset, c->data, c->bytes);
+		break;
+	case CHUNK_GAP:
+		dump_writer_put(w, c, c->offset, NULL, c->bytes);
+		break;
+	}
 }
 
 static void destroy(struct dump_writer *w)
