@@ -69,6 +69,9 @@ class PagesCase(test_readers.VmcoreCase):
         self.assertEqual(done.returncode, 0, done.stdout[-2000:])
         return done.stdout
 
+    def bitmaps(self, path):
+        return kdump.Bitmaps(path, '<' if readers.LITTLE_ENDIAN[self.arch] else '>')
+
     def filtered(self, level, core=None):
         """makedumpfile's bitmaps of a core at this level, and how many pages it counts by our names of classes."""
         out = self.path('filtered')
@@ -77,7 +80,7 @@ class PagesCase(test_readers.VmcoreCase):
         for name, number in re.findall(r'([\w-][\w -]*?) *: 0x([0-9a-f]+)', said):
             if name in COUNTED:
                 counts[COUNTED[name]] += int(number, 16)
-        return kdump.Bitmaps(out, '<' if readers.LITTLE_ENDIAN[self.arch] else '>'), counts
+        return self.bitmaps(out), counts
 
     def left_out(self, level):
         """Our own dump at this level, and how many pages it says."""
@@ -151,8 +154,7 @@ class PagesTests:
         self.assertEqual(counts, found)
         self.assertEqual(bitmaps.kept, self.filtered(31)[0].kept)
 
-    def test_dmesg_is_whole(self):
-        path, _ = self.left_out(31)
+    def check_dmesg(self, path):
         full, less = self.path('dmesg-full'), self.path('dmesg')
         self.makedumpfile('--dump-dmesg', self.ours(), full)
         self.makedumpfile('--dump-dmesg', path, less)
@@ -160,15 +162,15 @@ class PagesTests:
             self.assertIn(readers.banner(self.guest), f.read())
         self.assertTrue(filecmp.cmp(full, less, shallow=False))
 
+    def test_dmesg_is_whole(self):
+        self.check_dmesg(self.left_out(31)[0])
+
     def test_compressed(self):
         """The same pages can be read of our compressed file, those that are zeros among them."""
-        path, full, less = self.path('kdump'), self.path('dmesg-full'), self.path('dmesg')
+        path = self.path('kdump')
         self.dump(self.target, path, '-d', '31', '--format', 'kdump-zlib')
-        ours = kdump.Bitmaps(path, '<' if readers.LITTLE_ENDIAN[self.arch] else '>')
-        self.assertEqual(ours.kept, self.filtered(31)[0].kept)
-        self.makedumpfile('--dump-dmesg', self.ours(), full)
-        self.makedumpfile('--dump-dmesg', path, less)
-        self.assertTrue(filecmp.cmp(full, less, shallow=False))
+        self.assertEqual(self.bitmaps(path).kept, self.filtered(31)[0].kept)
+        self.check_dmesg(path)
 
     def test_readers(self):
         """Registers, the banner, and memory by the kernel's own page tables."""
