@@ -130,7 +130,7 @@ static void hit(struct guest *g, unsigned vcpu, const struct breakpoint *b)
 	struct guest_event ev = { .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = 5, .cause = STOP_BREAKPOINT,
 				  .breakpoint = b->kind, .gva = b->gva };
 
-	if (b->kind == BREAKPOINT_SOFTWARE || b->kind == BREAKPOINT_HARDWARE)
+	if (breakpoint_executes(b->kind))
 		regs_set(fake_of(g)->regs[vcpu], g->arch->pc, b->gva);
 	add_event(fake_of(g), &ev);
 }

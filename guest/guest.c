@@ -696,7 +696,7 @@ static bool has_breakpoint_at(const struct guest *g, uint64_t gva)
 	for (size_t i = 0; i < g->n_breakpoints; i++) {
 		const struct breakpoint *b = &g->breakpoints[i];
 
-		if (b->gva == gva && (b->kind == BREAKPOINT_SOFTWARE || b->kind == BREAKPOINT_HARDWARE))
+		if (b->gva == gva && breakpoint_executes(b->kind))
 			return true;
 	}
 	return false;

@@ -45,6 +45,12 @@ enum breakpoint_kind { /* numbers of gdb's Z packets */
 };
 #define N_BREAKPOINT_KINDS 5u
 
+/* Is it hit by what is executed, and not by what is accessed? */
+static inline bool breakpoint_executes(enum breakpoint_kind kind)
+{
+	return kind == BREAKPOINT_SOFTWARE || kind == BREAKPOINT_HARDWARE;
+}
+
 struct breakpoint {
 	enum breakpoint_kind kind;
 	uint64_t gva;   /* linear */

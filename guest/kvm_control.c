@@ -129,11 +129,6 @@ static struct err *check_unused(struct kvm *k)
 
 /* ---- breakpoints ---- */
 
-static bool is_execute(const struct breakpoint *b)
-{
-	return b->kind == BREAKPOINT_SOFTWARE || b->kind == BREAKPOINT_HARDWARE;
-}
-
 static struct err *check_room(const struct kvm *k, const struct breakpoint *b)
 {
 	unsigned need, used = 0, n;
@@ -219,7 +214,7 @@ struct err *kvm_set_breakpoint(struct guest *g, unsigned vcpu, const struct brea
 			err_destroy(e);
 			e = NULL;
 		}
-	} else if (!e && !is_execute(b) && kvm_debug_watches_memory) {
+	} else if (!e && !breakpoint_executes(b->kind) && kvm_debug_watches_memory) {
 		e = find_watched(g, vcpu, b, &p.gpa);
 	}
 	if (!e && p.in_register)
@@ -250,8 +245,8 @@ static const struct kvm_point *point_of(const struct kvm_control *c, const struc
 	for (size_t i = 0; i < c->n_points; i++) {
 		const struct breakpoint *b = &c->points[i].b;
 
-		if (hit->kind == KVM_HIT_WATCH ? !is_execute(b) && hit->gva - b->gva < b->bytes :
-						 is_execute(b) && b->gva == hit->pc)
+		if (hit->kind == KVM_HIT_WATCH ? !breakpoint_executes(b->kind) && hit->gva - b->gva < b->bytes :
+						 breakpoint_executes(b->kind) && b->gva == hit->pc)
 			return &c->points[i];
 	}
 	return NULL;
@@ -465,7 +460,7 @@ static void add_points(const struct kvm_control *c, const uint64_t *but, struct 
 	for (size_t i = 0; i < c->n_points; i++) {
 		const struct kvm_point *p = &c->points[i];
 
-		if (p->in_register && !(but && is_execute(&p->b) && p->b.gva == *but))
+		if (p->in_register && !(but && breakpoint_executes(p->b.kind) && p->b.gva == *but))
 			kvm_debug_add_breakpoint(d, &p->b, p->gpa);
 	}
 }

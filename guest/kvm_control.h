@@ -23,7 +23,7 @@ struct kvm_next {
 struct kvm_point {
 	struct breakpoint b;
 	bool in_register; /* else gpa is where its instruction goes */
-	uint64_t gpa; /* of a watchpoint too, 0 where it is not mapped */
+	uint64_t gpa; /* of a watchpoint too, where kvm_debug_watches_memory */
 	/* As of the last run. */
 	uint64_t hva; /* 0: it was nowhere */
 	uint8_t saved[KVM_DEBUG_MAX_INSN_BYTES];

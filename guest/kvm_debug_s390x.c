@@ -32,17 +32,12 @@ struct err *(*const kvm_debug_next)(struct guest *, unsigned, uint64_t[KVM_DEBUG
 const unsigned kvm_debug_n_registers = N_REGISTERS;
 const bool kvm_debug_watches_memory = true;
 
-static bool is_execute(const struct breakpoint *b)
-{
-	return b->kind == BREAKPOINT_HARDWARE || b->kind == BREAKPOINT_SOFTWARE;
-}
-
 struct err *kvm_debug_registers_of(const struct breakpoint *b, unsigned *ret)
 {
-	if (!is_execute(b) && b->kind != WATCHPOINT_WRITE)
+	if (!breakpoint_executes(b->kind) && b->kind != WATCHPOINT_WRITE)
 		return err_new(ERR_UNSUPPORTED, "KVM cannot watch for reads on this processor; a write watchpoint (watch) "
 						"stops where the value changes");
-	if (!is_execute(b) && (!b->bytes || b->bytes > MAX_WATCH_BYTES))
+	if (!breakpoint_executes(b->kind) && (!b->bytes || b->bytes > MAX_WATCH_BYTES))
 		return err_new(ERR_UNSUPPORTED, "%llu bytes are not from 1 to %u, which KVM can watch at once",
 			       (unsigned long long)b->bytes, MAX_WATCH_BYTES);
 	*ret = 1;
@@ -64,9 +59,9 @@ void kvm_debug_add_breakpoint(struct kvm_arming *d, const struct breakpoint *b, 
 	d->debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
 	list[d->debug.arch.nr_hw_bp++] = (struct kvm_hw_breakpoint){
 		.addr = b->gva,
-		.phys_addr = is_execute(b) ? 0 : gpa,
-		.len = is_execute(b) ? 1 : b->bytes,
-		.type = is_execute(b) ? KVM_HW_BP : KVM_HW_WP_WRITE,
+		.phys_addr = breakpoint_executes(b->kind) ? 0 : gpa,
+		.len = breakpoint_executes(b->kind) ? 1 : b->bytes,
+		.type = breakpoint_executes(b->kind) ? KVM_HW_BP : KVM_HW_WP_WRITE,
 	};
 }
 

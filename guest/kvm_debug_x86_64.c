@@ -44,11 +44,6 @@ static unsigned piece_bytes(uint64_t gva, uint64_t left)
 	return n;
 }
 
-static bool is_execute(const struct breakpoint *b)
-{
-	return b->kind == BREAKPOINT_HARDWARE || b->kind == BREAKPOINT_SOFTWARE;
-}
-
 struct err *kvm_debug_registers_of(const struct breakpoint *b, unsigned *ret)
 {
 	uint64_t left = b->bytes;
@@ -58,7 +53,7 @@ struct err *kvm_debug_registers_of(const struct breakpoint *b, unsigned *ret)
 		return err_new(ERR_UNSUPPORTED, "x86 processors cannot watch for reads alone; an access watchpoint "
 						"(awatch) stops at reads and writes");
 	*ret = 1;
-	if (is_execute(b))
+	if (breakpoint_executes(b->kind))
 		return NULL;
 	for (uint64_t at = b->gva; left && n <= N_REGISTERS; n++) {
 		unsigned bytes = piece_bytes(at, left);
@@ -103,7 +98,7 @@ static void add_register(struct kvm_arming *d, uint64_t gva, unsigned rw, unsign
 void kvm_debug_add_breakpoint(struct kvm_arming *d, const struct breakpoint *b, uint64_t gpa)
 {
 	(void)gpa;
-	if (is_execute(b)) {
+	if (breakpoint_executes(b->kind)) {
 		add_register(d, b->gva, RW_EXECUTE, 1);
 		return;
 	}

@@ -36,11 +36,6 @@ void qemu_debug_set_vcpus(struct qemu_debug *d, const int *indices, unsigned n)
 
 /* ---- breakpoints ---- */
 
-static bool is_execute(enum breakpoint_kind kind)
-{
-	return kind == BREAKPOINT_SOFTWARE || kind == BREAKPOINT_HARDWARE;
-}
-
 static struct err *need_stub(const struct qemu_debug *d)
 {
 	if (d->stub->stub)
@@ -141,7 +136,7 @@ static struct err *read_pc(struct guest *g, struct qemu_debug *d, unsigned vcpu,
 static const struct breakpoint *breakpoint_at(const struct guest *g, uint64_t gva)
 {
 	for (size_t i = 0; i < g->n_breakpoints; i++)
-		if (g->breakpoints[i].gva == gva && is_execute(g->breakpoints[i].kind))
+		if (g->breakpoints[i].gva == gva && breakpoint_executes(g->breakpoints[i].kind))
 			return &g->breakpoints[i];
 	return NULL;
 }
@@ -150,7 +145,7 @@ static bool is_set(const struct guest *g, const struct guest_event *hit)
 {
 	for (size_t i = 0; i < g->n_breakpoints; i++)
 		if (g->breakpoints[i].kind == hit->breakpoint &&
-		    (g->breakpoints[i].gva == hit->gva || !is_execute(hit->breakpoint)))
+		    (g->breakpoints[i].gva == hit->gva || !breakpoint_executes(hit->breakpoint)))
 			return true;
 	return false;
 }
@@ -229,7 +224,7 @@ static struct err *switch_at(struct guest *g, struct qemu_debug *d, uint64_t gva
 	for (size_t i = 0; !e && i < g->n_breakpoints; i++) {
 		const struct breakpoint *b = &g->breakpoints[i];
 
-		if (b->gva == gva && is_execute(b->kind))
+		if (b->gva == gva && breakpoint_executes(b->kind))
 			e = on ? set(d, 0, b) : qemu_debug_clear(d, b);
 	}
 	return e;
@@ -345,12 +340,12 @@ static void note_hit(struct qemu_debug_cpu *c, unsigned vcpu, enum breakpoint_ki
 /* QEMU 7.2 may tell a hit of a watchpoint that it has freed since, at whatever address stands there now. */
 static bool is_stale(const struct guest *g, const struct guest_event *reply)
 {
-	if (reply->breakpoint == BREAKPOINT_SOFTWARE || reply->breakpoint == BREAKPOINT_HARDWARE)
+	if (breakpoint_executes(reply->breakpoint))
 		return false;
 	for (size_t i = 0; i < g->n_breakpoints; i++) {
 		const struct breakpoint *b = &g->breakpoints[i];
 
-		if (b->kind != BREAKPOINT_SOFTWARE && b->kind != BREAKPOINT_HARDWARE && reply->gva - b->gva < b->bytes)
+		if (!breakpoint_executes(b->kind) && reply->gva - b->gva < b->bytes)
 			return false;
 	}
 	return true;
