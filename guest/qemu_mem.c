@@ -18,6 +18,7 @@
 #define XP_BYTES 512u
 /* As many of them, evenly spread, must a file have in common with the guest to be its memory. */
 #define FILE_SAMPLES 16u
+#define FILE_READS 3u
 
 enum way {
 	BY_QEMU, /* its gdbstub, or its monitor where it has none for us */
@@ -190,8 +191,8 @@ static int open_backend_file(struct qmp *q, const char *id)
 	return fd;
 }
 
-static bool is_same_at(const struct qemu_mem *m, const struct qemu_region *r, const struct place *p, uint64_t offset,
-		       size_t bytes)
+static bool is_same_now(const struct qemu_mem *m, const struct qemu_region *r, const struct place *p, uint64_t offset,
+			size_t bytes)
 {
 	uint8_t file[XP_BYTES], guest[XP_BYTES];
 	struct err *e = read_xp(m->qmp, r->gpa + offset, guest, bytes);
@@ -200,6 +201,16 @@ static bool is_same_at(const struct qemu_mem *m, const struct qemu_region *r, co
 
 	err_destroy(e);
 	return same;
+}
+
+/* A guest that runs may write between the two reads. */
+static bool is_same_at(const struct qemu_mem *m, const struct qemu_region *r, const struct place *p, uint64_t offset,
+		       size_t bytes)
+{
+	for (unsigned i = 0; i < FILE_READS; i++)
+		if (is_same_now(m, r, p, offset, bytes))
+			return true;
+	return false;
 }
 
 /* The file may be another one of the same name. */
@@ -217,6 +228,13 @@ static bool is_memory_of(const struct qemu_mem *m, const struct qemu_region *r, 
 	return true;
 }
 
+static void close_file(struct place *p)
+{
+	close(p->fd);
+	p->fd = -1;
+	p->way = BY_QEMU;
+}
+
 static void use_file(struct qemu_mem *m, size_t i)
 {
 	struct place *p = &m->places[i];
@@ -227,12 +245,19 @@ static void use_file(struct qemu_mem *m, size_t i)
 	json_object_put(offset);
 	if (p->fd < 0)
 		return;
-	if (is_memory_of(m, &m->regions[i], p)) {
+	if (is_memory_of(m, &m->regions[i], p))
 		p->way = BY_FILE;
-		return;
-	}
-	close(p->fd);
-	p->fd = -1;
+	else
+		close_file(p);
+}
+
+/* A block has one file: where a part of it is another one's, the rest only looks alike. */
+static void close_doubtful_files(struct qemu_mem *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		for (size_t k = 0; m->places[i].way == BY_QEMU && k < m->n; k++)
+			if (m->places[k].way == BY_FILE && !strcmp(m->regions[i].name, m->regions[k].name))
+				close_file(&m->places[k]);
 }
 
 static bool is_shared(const struct json_object *memdevs, const char *id)
@@ -256,6 +281,7 @@ static struct err *use_files(struct qemu_mem *m)
 	for (size_t i = 0; i < m->n; i++)
 		if (m->places[i].way == BY_QEMU && is_shared(memdevs, m->regions[i].name))
 			use_file(m, i);
+	close_doubtful_files(m);
 	json_object_put(memdevs);
 	return NULL;
 }
