@@ -190,7 +190,7 @@ static struct err *on_run_state(struct guest *g, bool resumed)
 		/* QEMU may do a stop that we have given up waiting for. */
 		if (q->debt->run)
 			return restore(g);
-		if (q->ran)
+		if (q->ran || resumed)
 			return raise_stopped(g, &now);
 	}
 	q->ran = now.running;

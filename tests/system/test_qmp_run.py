@@ -2,6 +2,7 @@
 """Breakpoints, watchpoints and steps through --qmp, in a guest that counts in a loop of two instructions."""
 
 import re
+import signal
 import socket
 import time
 
@@ -276,7 +277,8 @@ class TestSteps(RunCase):
         self.assertEqual([rsp.ask('p%x' % n) for n in (24, 25, 34)], [half, one, 'ff0f0000'])
         self.assertRegex(machine.registers(), r'FPR6=8000000000000000 3ffe FPR7=8000000000000000 3fff')
 
-    def test_found_paused(self):
+    def wait_for_owner(self):
+        """A session that goes on, with its watchpoint, as soon as the owner lets the guest run."""
         machine = self.tcg()
         machine.stop()
         rsp = self.session(machine)
@@ -285,7 +287,21 @@ class TestSteps(RunCase):
         rsp.send('vCont;c')
         # No reply tells that it has been taken, and a hit from before that would be of somebody else's run.
         time.sleep(harness.patience(0.5))
+        return machine, rsp
+
+    def test_found_paused(self):
+        machine, rsp = self.wait_for_owner()
         machine.cont()
+        self.assertRegex(rsp.receive().decode(), '^T05.*watch:46c')
+        self.assertEqual(rsp.detach(), 'OK')
+
+    def test_found_paused_and_seen_to_run_late(self):
+        """It has stopped at the watchpoint before we hear that it runs."""
+        machine, rsp = self.wait_for_owner()
+        rsp.proc.send_signal(signal.SIGSTOP)
+        machine.cont()
+        harness.wait_for(lambda: machine.status() == 'debug', 20, 'the watchpoint')
+        rsp.proc.send_signal(signal.SIGCONT)
         self.assertRegex(rsp.receive().decode(), '^T05.*watch:46c')
         self.assertEqual(rsp.detach(), 'OK')
 
