@@ -23,7 +23,8 @@
  * once. At the end it waits until the client has left.
  */
 #define GREETING "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 1, \"minor\": 2, \"major\": 7}}, \"capabilities\": []}}\r\n"
-#define READY ">" GREETING, "<qmp_capabilities", ">{\"return\": {}, \"id\": 1}\r\n"
+#define READY_SO_FAR ">" GREETING, "<qmp_capabilities", ">{\"return\": {}, \"id\": 1}"
+#define READY READY_SO_FAR "\r\n"
 #define MAX_STEPS 16
 
 #define SILENT_MS 200u
@@ -245,7 +246,8 @@ static const struct {
 	{ { READY, ">{\"return\": 1, \"id\": 2}\r\n", TAKEN_OVER }, NULL },
 	{ { READY, ">\r\n", TAKEN_OVER }, NULL },
 	{ { READY, ">: {\"a\": {}}}, \"id\": 2}\r\n{\"event\": \"E\"}\r\n", TAKEN_OVER }, "E" },
-	{ { READY, ">{\"b\": 1}}}\r\n{\"return\": 2, \"id\": 2}\r\n", TAKEN_OVER }, NULL },
+	/* The rest of a line, the beginning of which has been read. */
+	{ { READY_SO_FAR, ">{\"b\": 1}}}\r\n{\"return\": 2, \"id\": 2}\r\n", TAKEN_OVER }, NULL },
 	{ { READY, ">  1\n    ],\n    \"id\": 2\n}\n{\n    \"event\": \"E\"\n}\n", TAKEN_OVER }, "E" },
 	{ { READY, TAKEN_OVER, ">{\"event\": \"E\"}\n" }, "E" },
 };
