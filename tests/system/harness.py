@@ -75,15 +75,16 @@ def require_program(name):
 
 
 def wait_for(condition, seconds=10, what='condition'):
-    """Polls until condition() is true and returns what it gave."""
-    end = time.monotonic() + patience(seconds)
+    """Polls until condition() is true and returns what it gave; ever less often, as most come true at once."""
+    end, pause = time.monotonic() + patience(seconds), 0.001
     while True:
         got = condition()
         if got:
             return got
         if time.monotonic() > end:
             raise AssertionError('%s: not within %g seconds' % (what, patience(seconds)))
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
 
 
 # ---- the VMMs ----
@@ -120,8 +121,15 @@ class TestVmm:
         return line.decode()
 
     def command(self, line, seconds=20):
+        self.tell(line)
+        return self.answer(seconds)
+
+    def tell(self, line):
+        """A command whose answer may have to wait until the VMM is let go."""
         self.proc.stdin.write(line.encode() + b'\n')
         self.proc.stdin.flush()
+
+    def answer(self, seconds=20):
         answer = self._line(seconds)
         if answer[:1] not in '{[':
             raise AssertionError('test VMM: ' + answer)

@@ -454,9 +454,10 @@ class TestSteps(RunCase):
         time.sleep(0.1)
         self.interrupt(rsp)
         rsp.send('vCont;c')
-        vmm.command('run')
+        vmm.tell('run')
         self.assertEqual(self.stop_of(rsp.receive().decode('latin-1')), (1, INC))
         self.assertEqual(rsp.detach(), 'OK')
+        vmm.answer()
         vmm.counts_on()
 
 
