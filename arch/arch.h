@@ -69,6 +69,8 @@ bool regs_get(const struct regs *regs, unsigned reg, uint64_t *ret);
 uint64_t regs_get_or(const struct regs *regs, unsigned reg, uint64_t unknown);
 void regs_set(struct regs *regs, unsigned reg, uint64_t value);
 void regs_forget(struct regs *regs, unsigned reg);
+/* Of one arch: the same ones are known, with the same values. */
+bool regs_equal(const struct regs *a, const struct regs *b);
 
 size_t reg_bytes(const struct arch *arch, unsigned reg);
 /* By gdb's name; -1 when there is none. */

@@ -45,6 +45,17 @@ void regs_copy(struct regs *to, const struct regs *from)
 	memcpy(to->valid, from->valid, n * sizeof(*to->valid));
 }
 
+bool regs_equal(const struct regs *a, const struct regs *b)
+{
+	bool equal = true;
+
+	assert(a->arch == b->arch);
+	for (unsigned r = 0; equal && r < a->arch->n_regs; r++)
+		equal = a->valid[r] == b->valid[r] &&
+			(!a->valid[r] || !memcmp(a->slots[r], b->slots[r], reg_bytes(a->arch, r)));
+	return equal;
+}
+
 const uint8_t *regs_bytes(const struct regs *regs, unsigned reg)
 {
 	assert(reg < regs->arch->n_regs);

@@ -16,9 +16,20 @@
 #define PASS_MS 200u
 #define SIGNAL_TRAP 5
 #define STEP_BARE 1u
+/* So often may a step end for QEMU's interrupt controller, before its instruction. */
+#define MAX_REPEATS 8u
+
+static void forget_cpus(struct qemu_debug *d, unsigned from)
+{
+	for (unsigned i = from; i < d->n_cpus; i++) {
+		regs_destroy(d->cpus[i].before);
+		d->cpus[i] = (struct qemu_debug_cpu){ 0 };
+	}
+}
 
 void qemu_debug_deinit(struct qemu_debug *d)
 {
+	forget_cpus(d, 0);
 	free(d->cpus);
 	d->cpus = NULL;
 	d->n_cpus = 0;
@@ -26,10 +37,14 @@ void qemu_debug_deinit(struct qemu_debug *d)
 
 void qemu_debug_set_vcpus(struct qemu_debug *d, const int *indices, unsigned n)
 {
+	forget_cpus(d, n);
 	d->cpus = xreallocarray(d->cpus, MAX(n, 1u), sizeof(*d->cpus));
 	for (unsigned i = 0; i < n; i++) {
-		if (i >= d->n_cpus || d->cpus[i].index != indices[i])
-			d->cpus[i] = (struct qemu_debug_cpu){ .index = indices[i] };
+		if (i < d->n_cpus && d->cpus[i].index == indices[i])
+			continue;
+		if (i < d->n_cpus)
+			regs_destroy(d->cpus[i].before);
+		d->cpus[i] = (struct qemu_debug_cpu){ .index = indices[i] };
 	}
 	d->n_cpus = n;
 }
@@ -121,15 +136,30 @@ static uint64_t linear_pc(const struct regs *regs)
 	return (uint32_t)(pc + regs_get_or(regs, X86_CS_BASE, 0));
 }
 
+/* Caller ends them. */
+static struct err *read_regs(struct guest *g, struct qemu_debug *d, unsigned vcpu, struct regs **ret)
+{
+	struct err *e;
+
+	*ret = regs_create(g->arch, g->order);
+	e = qemu_regs_by_monitor(d->qmp, d->cpus[vcpu].index, *ret);
+	if (!e)
+		return NULL;
+	regs_destroy(*ret);
+	*ret = NULL;
+	return e;
+}
+
 static struct err *read_pc(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t *ret)
 {
-	struct regs *regs = regs_create(g->arch, g->order);
-	struct err *e = qemu_regs_by_monitor(d->qmp, d->cpus[vcpu].index, regs);
+	struct regs *regs;
+	struct err *e = read_regs(g, d, vcpu, &regs);
 
-	if (!e)
-		*ret = linear_pc(regs);
+	if (e)
+		return e;
+	*ret = linear_pc(regs);
 	regs_destroy(regs);
-	return e;
+	return NULL;
 }
 
 /* A breakpoint of code there, or NULL. */
@@ -148,6 +178,33 @@ static bool is_set(const struct guest *g, const struct guest_event *hit)
 		    (g->breakpoints[i].gva == hit->gva || !breakpoint_executes(hit->breakpoint)))
 			return true;
 	return false;
+}
+
+/* ---- steps that end too early ---- */
+
+static struct err *note_before(struct guest *g, struct qemu_debug *d, unsigned vcpu)
+{
+	regs_destroy(d->cpus[vcpu].before);
+	d->cpus[vcpu].before = NULL;
+	return d->kvm ? NULL : read_regs(g, d, vcpu, &d->cpus[vcpu].before);
+}
+
+/* An instruction that changes no register, its own address among them, does the same when it is run again. */
+static struct err *is_to_repeat(struct guest *g, struct qemu_debug *d, unsigned vcpu, bool *ret)
+{
+	struct regs *now;
+	struct err *e;
+
+	*ret = d->cpus[vcpu].before && d->repeats < MAX_REPEATS;
+	if (!*ret)
+		return NULL;
+	e = read_regs(g, d, vcpu, &now);
+	if (e)
+		return e;
+	*ret = regs_equal(d->cpus[vcpu].before, now);
+	d->repeats += *ret;
+	regs_destroy(now);
+	return NULL;
 }
 
 /* ---- running ---- */
@@ -191,8 +248,11 @@ static struct err *take_reply(struct qemu_debug *d, unsigned ms, struct guest_ev
 	return e;
 }
 
-/* Steps one vCPU while all others stand still. An instruction that halts it does not end as a step. */
-static struct err *step_alone(struct qemu_debug *d, unsigned vcpu)
+/*
+ * Steps one vCPU while all others stand still. An instruction that halts it does not
+ * end as a step: *ret_ended is false.
+ */
+static struct err *step_alone(struct qemu_debug *d, unsigned vcpu, bool *ret_ended)
 {
 	enum run_action *actions = xcalloc(d->n_cpus, sizeof(*actions));
 	struct guest_event ev = { .kind = GUEST_EVENT_NONE };
@@ -205,7 +265,8 @@ static struct err *step_alone(struct qemu_debug *d, unsigned vcpu)
 	free(actions);
 	if (!e)
 		e = take_reply(d, PASS_MS, &ev);
-	if (!e && ev.kind == GUEST_EVENT_NONE) {
+	*ret_ended = ev.kind != GUEST_EVENT_NONE;
+	if (!e && !*ret_ended) {
 		e = qmp_run(d->qmp, "stop", NULL);
 		if (!e)
 			e = take_reply(d, REPLY_MS, &ev);
@@ -233,9 +294,15 @@ static struct err *switch_at(struct guest *g, struct qemu_debug *d, uint64_t gva
 static struct err *pass(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t pc)
 {
 	struct err *e = switch_at(g, d, pc, false), *again;
+	bool repeat = true;
 
 	if (!e)
-		e = step_alone(d, vcpu);
+		e = note_before(g, d, vcpu);
+	while (!e && repeat) {
+		e = step_alone(d, vcpu, &repeat);
+		if (!e && repeat)
+			e = is_to_repeat(g, d, vcpu, &repeat);
+	}
 	again = switch_at(g, d, pc, true);
 	if (!e)
 		return again;
@@ -281,6 +348,7 @@ struct err *qemu_debug_prepare(struct guest *g, struct qemu_debug *d, const enum
 	for (unsigned i = 0; i < d->n_cpus; i++)
 		d->cpus[i].action = actions ? actions[i] : RUN_CONTINUE;
 	ret->kind = GUEST_EVENT_NONE;
+	d->repeats = 0;
 	/* Before anything runs. */
 	for (unsigned i = 0; !e && ret->kind == GUEST_EVENT_NONE && i < d->n_cpus; i++)
 		if (d->cpus[i].action != RUN_HOLD && d->cpus[i].has_hit)
@@ -304,8 +372,11 @@ static struct err *go_by_stub(struct guest *g, struct qemu_debug *d)
 	enum run_action *actions = xcalloc(d->n_cpus, sizeof(*actions));
 	struct err *e = set_step_flags(g, d);
 
-	for (unsigned i = 0; i < d->n_cpus; i++)
+	for (unsigned i = 0; i < d->n_cpus; i++) {
 		actions[i] = d->cpus[i].action;
+		if (!e && actions[i] == RUN_STEP)
+			e = note_before(g, d, i);
+	}
 	if (!e)
 		e = run_stub(d, actions);
 	free(actions);
@@ -402,6 +473,17 @@ static void choose_event(const struct qemu_debug *d, const struct guest_event *r
 	}
 }
 
+static struct err *drop_early_step(struct guest *g, struct qemu_debug *d, struct guest_event *event)
+{
+	bool early = false;
+	struct err *e = event->kind == GUEST_EVENT_STOPPED && event->cause == STOP_STEP ?
+				is_to_repeat(g, d, event->vcpu, &early) : NULL;
+
+	if (early)
+		event->kind = GUEST_EVENT_NONE;
+	return e;
+}
+
 struct err *qemu_debug_stopped(struct guest *g, struct qemu_debug *d, bool by_debug, struct guest_event *ret)
 {
 	struct guest_event reply = { .kind = GUEST_EVENT_NONE };
@@ -422,7 +504,7 @@ struct err *qemu_debug_stopped(struct guest *g, struct qemu_debug *d, bool by_de
 		choose_event(d, &reply, ret);
 	else
 		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .signal = SIGNAL_TRAP };
-	return NULL;
+	return drop_early_step(g, d, ret);
 }
 
 void qemu_debug_told(struct qemu_debug *d, unsigned vcpu)

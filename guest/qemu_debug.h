@@ -20,6 +20,7 @@ struct qemu_debug_cpu {
 	bool has_hit;  /* that has not been told yet */
 	struct guest_event hit;
 	uint64_t pc;   /* linear; of the hit */
+	struct regs *before; /* its step, where QEMU emulates; else NULL */
 };
 
 struct qemu_debug {
@@ -29,6 +30,7 @@ struct qemu_debug {
 	struct qemu_kvm caps;
 	bool running;           /* its stop has not been looked at yet */
 	unsigned step_flags;    /* that the stub had, where it has others now; else 0 */
+	unsigned repeats;       /* of steps that ended before their instruction, in this run */
 	struct qemu_debug_cpu *cpus;
 	unsigned n_cpus;
 };

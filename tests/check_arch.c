@@ -107,6 +107,26 @@ START_TEST(regs_bytes_come_back)
 }
 END_TEST
 
+START_TEST(regs_are_equal_or_not)
+{
+	struct regs *a = regs_create(&TEST_ARCH, ORDERS[_i]), *b = regs_dup(a);
+
+	ck_assert(regs_equal(a, b));
+	regs_set(a, REG_LONG, 0);
+	ck_assert(!regs_equal(a, b));
+	regs_set(b, REG_LONG, 0);
+	ck_assert(regs_equal(a, b));
+	regs_set(b, REG_HALF, 1);
+	regs_forget(b, REG_HALF);
+	ck_assert(regs_equal(a, b));
+	regs_set(a, REG_WIDE, 1);
+	regs_set(b, REG_WIDE, 2);
+	ck_assert(!regs_equal(a, b));
+	regs_destroy(a);
+	regs_destroy(b);
+}
+END_TEST
+
 /* ---- notes ---- */
 
 static bool conv_get(const struct regs *regs, uint8_t *ret, size_t bytes)
@@ -510,6 +530,7 @@ static Suite *arch_suite(void)
 	tcase_add_loop_test(regs, regs_start_unknown, 0, ARRAY_LEN(ORDERS));
 	tcase_add_loop_test(regs, regs_set_is_in_guest_order, 0, ARRAY_LEN(ORDERS));
 	tcase_add_loop_test(regs, regs_bytes_come_back, 0, ARRAY_LEN(ORDERS));
+	tcase_add_loop_test(regs, regs_are_equal_or_not, 0, ARRAY_LEN(ORDERS));
 	suite_add_tcase(s, regs);
 	tcase_add_loop_test(note, note_fill_and_parse_are_inverse, 0, ARRAY_LEN(ORDERS));
 	tcase_add_loop_test(note, note_of_unknown_registers, 0, ARRAY_LEN(ORDERS));
