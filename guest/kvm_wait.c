@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -82,6 +85,23 @@ static bool has_exited(const struct kvm_wait *w)
 	return poll(&p, 1, 0) == 1;
 }
 
+/* A child's status is looked at, and left to who waits for it. */
+static struct err *explain_exit(pid_t pid)
+{
+	static const char before[] = "before it ran a guest of KVM";
+	siginfo_t info = { 0 };
+
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+		return err_new(ERR_GONE, "process %d has exited %s", pid, before);
+	if (info.si_code != CLD_EXITED)
+		return err_new(ERR_GONE, "process %d was ended by signal %d (%s) %s", pid, info.si_status,
+			       strsignal(info.si_status), before);
+	if (info.si_status)
+		return err_new(ERR_GONE, "process %d has exited with status %d %s", pid, info.si_status, before);
+	return err_new(ERR_GONE, "process %d has exited %s; one that it started and left behind (-daemonize) is not "
+				 "followed", pid, before);
+}
+
 struct err *kvm_wait_poll(struct kvm_wait *w, struct guest **ret)
 {
 	bool heard = guardian_ended(w->guardian);
@@ -89,8 +109,7 @@ struct err *kvm_wait_poll(struct kvm_wait *w, struct guest **ret)
 
 	*ret = NULL;
 	if (has_exited(w))
-		return err_new(ERR_GONE, "process %d has exited before it ran a guest of KVM; one that it started and "
-					 "left behind (-daemonize) is not followed", w->pid);
+		return explain_exit(w->pid);
 	if (guardian_take_event(g)) {
 		w->guardian = NULL;
 		return kvm_open_held(w->pid, w->vm, g, ret);

@@ -345,10 +345,14 @@ class TestEnd(Case):
 
     def test_no_vmm(self):
         """A program that runs no guest: said in one line behind the one that says that it was started."""
-        result = self.run_server('-', '--', 'true')
-        self.assertEqual(result.status, 1, result)
-        self.assertRegex(result.err, r'^Process true created; pid = \d+\nvmgdbserver: process \d+ has exited before '
-                                     r'it ran a guest[^\n]*\n$')
+        for words, how in ((['true'], r'has exited before it ran a guest[^\n]* \(-daemonize\) is not followed'),
+                           (['sh', '-c', 'exit 3'], 'has exited with status 3 before it ran a guest of KVM'),
+                           (['sh', '-c', 'kill -9 $$'], r'was ended by signal 9 \(Killed\) before it [^\n]*')):
+            with self.subTest(words=words):
+                result = self.run_server('-', '--', *words)
+                self.assertEqual(result.status, 1, result)
+                self.assertRegex(result.err, r'^Process %s created; pid = \d+\nvmgdbserver: process \d+ %s\n$' % (
+                    words[0], how))
 
     def test_signal_while_waiting(self):
         vmm = self.start_testvmm('--paused')
