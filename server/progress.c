@@ -35,10 +35,12 @@ void progress_format(const struct dump_progress *p, struct buf *out)
 
 void progress_format_total(const struct dump_progress *p, struct buf *out)
 {
-	buf_addf(out, "%" PRIu64 " bytes in %.1f s (", p->done_bytes, p->seconds);
+	bool fewer = p->written_bytes && p->written_bytes < p->done_bytes;
+
+	buf_addf(out, "%" PRIu64 " bytes%s in %.1f s (", p->done_bytes, fewer ? " of the guest" : "", p->seconds);
 	add_size(out, rate(p));
 	buf_adds(out, "/s)");
-	if (!p->written_bytes || p->written_bytes >= p->done_bytes)
+	if (!fewer)
 		return;
 	buf_adds(out, ", ");
 	add_size(out, (double)p->written_bytes);

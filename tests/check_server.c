@@ -801,6 +801,10 @@ START_TEST(test_progress)
 	progress_format_total(&p, &out);
 	ck_assert_str_eq(out.data, "536870912 bytes in 2.0 s (256.0 MiB/s)");
 	buf_reset(&out);
+	p.written_bytes = 3u << 20;
+	progress_format_total(&p, &out);
+	ck_assert_str_eq(out.data, "536870912 bytes of the guest in 2.0 s (256.0 MiB/s), 3.0 MiB written");
+	buf_reset(&out);
 	progress_update(&none, &p, &out);
 	ck_assert_uint_eq(out.len, 0);
 	/* A line a second, and none within the first. */
