@@ -315,4 +315,5 @@ class TestPseriesWithoutBtf(MachineCase):
         self.monitor(rsp, 'dump-guest-memory /out/held')
         self.check_core(os.path.join(self.machine.out, 'held'))
         self.assertEqual(rsp.detach(), 'OK')
+        vmm.read_start()
         vmm.check_counts()
