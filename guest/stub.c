@@ -483,14 +483,11 @@ static struct err *select_vcpu(struct stub *s, unsigned vcpu)
 	return e;
 }
 
-/* As it comes, of any width, in *ret; *ret_some false: the stub does not know it. */
-static struct err *read_raw(struct stub *s, uint32_t regnum, struct buf *ret, bool *ret_some)
+/* Of the answer to p: as it comes, of any width, in *ret; *ret_some false: the stub does not know it. */
+static struct err *take_raw(struct stub *s, struct buf *ret, bool *ret_some)
 {
-	struct err *e = stub_link_askf(s->link, &s->answer, "p%x", regnum);
 	size_t bytes = s->answer.len / 2;
 
-	if (e)
-		return e;
 	*ret_some = s->answer.len && !is_error(&s->answer) && !memchr(s->answer.data, 'x', s->answer.len);
 	if (!*ret_some)
 		return NULL;
@@ -511,19 +508,22 @@ static struct err *wire_order(struct stub *s, enum byte_order guest, enum byte_o
 	struct err *e = NULL;
 
 	*ret = guest;
-	if (s->map.order_row >= 0)
-		e = read_raw(s, s->map.rows[s->map.order_row].regnum, &raw, &some);
+	if (s->map.order_row < 0)
+		return NULL;
+	e = stub_link_askf(s->link, &s->answer, "p%x", s->map.rows[s->map.order_row].regnum);
+	if (!e)
+		e = take_raw(s, &raw, &some);
 	if (!e && some)
 		*ret = stub_map_order(raw.data, raw.len);
 	buf_deinit(&raw);
 	return e;
 }
 
-static struct err *read_row(struct stub *s, unsigned reg, enum byte_order wire, struct buf *raw, struct regs *ret)
+static struct err *take_row(struct stub *s, unsigned reg, enum byte_order wire, struct buf *raw, struct regs *ret)
 {
 	uint8_t slot[ARCH_MAX_REG_BYTES];
 	bool some;
-	struct err *e = read_raw(s, s->map.rows[reg].regnum, raw, &some);
+	struct err *e = take_raw(s, raw, &some);
 
 	if (e || !some)
 		return e;
@@ -532,19 +532,51 @@ static struct err *read_row(struct stub *s, unsigned reg, enum byte_order wire, 
 	return NULL;
 }
 
+static void queue_rows(struct stub *s)
+{
+	struct buf request = { 0 };
+
+	for (unsigned reg = 0; reg < s->arch->n_regs; reg++) {
+		if (!s->map.rows[reg].known)
+			continue;
+		buf_reset(&request);
+		buf_addf(&request, "p%x", s->map.rows[reg].regnum);
+		stub_link_queue(s->link, buf_str(&request));
+	}
+	buf_deinit(&request);
+}
+
+/* All are asked for together: each by itself would be a journey. An odd answer does not end them. */
+static struct err *read_rows(struct stub *s, enum byte_order wire, struct regs *ret)
+{
+	struct err *e = NULL, *lost = NULL;
+	struct buf raw = { 0 };
+
+	queue_rows(s);
+	for (unsigned reg = 0; !lost && reg < s->arch->n_regs; reg++) {
+		if (!s->map.rows[reg].known)
+			continue;
+		lost = stub_link_receive(s->link, &s->answer);
+		if (!lost && !e)
+			e = take_row(s, reg, wire, &raw, ret);
+	}
+	buf_deinit(&raw);
+	if (!lost)
+		return e;
+	err_destroy(e);
+	return lost;
+}
+
 struct err *stub_read_regs(struct stub *s, unsigned vcpu, struct regs *ret)
 {
-	struct buf raw = { 0 };
 	enum byte_order wire;
 	struct err *e = select_vcpu(s, vcpu);
 
 	assert(s->arch == ret->arch);
 	if (!e)
 		e = wire_order(s, ret->order, &wire);
-	for (unsigned reg = 0; !e && reg < s->arch->n_regs; reg++)
-		if (s->map.rows[reg].known)
-			e = read_row(s, reg, wire, &raw, ret);
-	buf_deinit(&raw);
+	if (!e)
+		e = read_rows(s, wire, ret);
 	return err_prefix(e, "the registers of vCPU %u", vcpu);
 }
 

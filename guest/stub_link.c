@@ -18,13 +18,14 @@ struct stub_link {
 	char *name;
 	unsigned timeout_ms;
 	bool broken;
-	struct buf in; /* what the decoder has not seen */
+	struct buf in;  /* what the decoder has not seen */
+	struct buf out; /* frames that have not been sent */
 	struct packet_decoder decoder;
 };
 
 /* One question that waits for its answer. */
 struct question {
-	const struct buf *frame;
+	const struct buf *frame; /* NULL: it cannot be asked again */
 	struct buf *answer; /* NULL: that it has been taken is enough */
 	int64_t deadline;
 	unsigned retries;
@@ -47,6 +48,7 @@ void stub_link_destroy(struct stub_link *l)
 	close(l->fd);
 	packet_decoder_deinit(&l->decoder);
 	buf_deinit(&l->in);
+	buf_deinit(&l->out);
 	free(l->name);
 	free(l);
 }
@@ -88,7 +90,7 @@ static struct err *take_payload(struct stub_link *l, struct buf *ret)
 
 static struct err *retry(struct question *q)
 {
-	if (q->retries++ < MAX_RETRIES)
+	if (q->frame && q->retries++ < MAX_RETRIES)
 		return NULL;
 	return err_new(ERR_INVALID, "what arrives is damaged, over and over: is it a gdb stub?");
 }
@@ -150,28 +152,56 @@ static struct err *wait_for_answer(struct stub_link *l, struct question *q)
 	return e;
 }
 
-/* answer NULL: waits only until it has been taken. */
-static struct err *ask(struct stub_link *l, const char *request, struct buf *answer)
+static void add_frame(const char *request, struct buf *out)
 {
-	struct buf frame = { 0 };
-	struct question q = { .frame = &frame, .answer = answer, .deadline = peer_now_ms() + l->timeout_ms };
+	packet_log("stub ->", request, strlen(request));
+	packet_encode(out, request, strlen(request));
+}
+
+static struct err *send_and_wait(struct stub_link *l, const struct buf *out, struct question *q)
+{
 	struct err *e;
 
 	if (l->broken)
 		return err_new(ERR_GONE, "given up after an earlier error");
-	packet_log("stub ->", request, strlen(request));
-	packet_encode(&frame, request, strlen(request));
-	e = peer_send(l->fd, frame.data, frame.len, q.deadline);
+	q->deadline = peer_now_ms() + l->timeout_ms;
+	e = peer_send(l->fd, out->data, out->len, q->deadline);
 	if (!e)
-		e = wait_for_answer(l, &q);
-	buf_deinit(&frame);
+		e = wait_for_answer(l, q);
 	l->broken = e != NULL;
+	return e;
+}
+
+/* answer NULL: waits only until it has been taken. */
+static struct err *ask(struct stub_link *l, const char *request, struct buf *answer)
+{
+	struct buf frame = { 0 };
+	struct question q = { .frame = &frame, .answer = answer };
+	struct err *e;
+
+	add_frame(request, &frame);
+	e = send_and_wait(l, &frame, &q);
+	buf_deinit(&frame);
 	return e;
 }
 
 struct err *stub_link_ask(struct stub_link *l, const char *request, struct buf *ret)
 {
 	return err_prefix(ask(l, request, ret), "the gdb stub at %s", l->name);
+}
+
+void stub_link_queue(struct stub_link *l, const char *request)
+{
+	add_frame(request, &l->out);
+}
+
+struct err *stub_link_receive(struct stub_link *l, struct buf *ret)
+{
+	struct question q = { .answer = ret };
+	struct err *e = send_and_wait(l, &l->out, &q);
+
+	buf_reset(&l->out);
+	return err_prefix(e, "the gdb stub at %s", l->name);
 }
 
 struct err *stub_link_tell(struct stub_link *l, const char *request)

@@ -27,6 +27,13 @@ int stub_link_fd(const struct stub_link *l);
 struct err *stub_link_ask(struct stub_link *l, const char *request, struct buf *ret) MUST_CHECK;
 struct err *stub_link_askf(struct stub_link *l, struct buf *ret, const char *fmt, ...) PRINTF_LIKE(3, 4) MUST_CHECK;
 
+/*
+ * The same in two halves: questions go out together with the first stub_link_receive(),
+ * which must be called once for each, in their order. A damaged answer is an error.
+ */
+void stub_link_queue(struct stub_link *l, const char *request);
+struct err *stub_link_receive(struct stub_link *l, struct buf *ret) MUST_CHECK;
+
 /* For a request whose answer is a stop reply: returns once it has been taken, and acts. */
 struct err *stub_link_tell(struct stub_link *l, const char *request) MUST_CHECK;
 

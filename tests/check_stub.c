@@ -459,8 +459,7 @@ static const struct script TOY = {
 /* Whatever way the bytes take, every call says the same. */
 START_TEST(test_ways)
 {
-	static const unsigned hows[] = { 0, BY_BYTES, STOPS, NACKS_ONCE, BREAKS_ONCE, STOPS | BY_BYTES,
-					 STOPS | NACKS_ONCE | BY_BYTES };
+	static const unsigned hows[] = { 0, BY_BYTES, STOPS, STOPS | BY_BYTES };
 	struct script script = TOY;
 	struct regs *regs = regs_create(&toy64, ORDER_LITTLE);
 	struct fake f;
@@ -478,6 +477,26 @@ START_TEST(test_ways)
 	fake_join(&f);
 	ck_assert_ptr_nonnull(strstr(f.log.data, "Hg02\np0\np9\nD\n"));
 	buf_deinit(&f.log);
+	regs_destroy(regs);
+}
+END_TEST
+
+/* A question is asked again; of several at once none can be. */
+START_TEST(test_damage)
+{
+	static const unsigned hows[] = { NACKS_ONCE, BREAKS_ONCE, STOPS | NACKS_ONCE | BY_BYTES };
+	struct regs *regs = regs_create(&toy64, ORDER_LITTLE);
+	struct script script = TOY;
+	struct fake f;
+	struct stub *s;
+
+	script.how = hows[_i];
+	script.piece_bytes = 11;
+	s = open_mapped(&f, &script, &toy64);
+	ck_assert_uint_eq(stub_vcpus(s), 2);
+	expect_error(stub_read_regs(s, 1, regs), ERR_INVALID, "damaged");
+	expect_error(stub_read_regs(s, 1, regs), ERR_GONE, "given up");
+	close_all(s, &f);
 	regs_destroy(regs);
 }
 END_TEST
@@ -1220,7 +1239,8 @@ static TCase *connection_cases(void)
 	TCase *tc = tcase_create("connections");
 
 	tcase_set_timeout(tc, 30);
-	tcase_add_loop_test(tc, test_ways, 0, 7);
+	tcase_add_loop_test(tc, test_ways, 0, 4);
+	tcase_add_loop_test(tc, test_damage, 0, 3);
 	tcase_add_loop_test(tc, test_acknowledgements, 0, 2);
 	tcase_add_loop_test(tc, test_bad_open, 0, ARRAY_LEN(BAD_OPENS));
 	tcase_add_test(tc, test_threads);
