@@ -604,6 +604,7 @@ static void qemu_close(struct guest *g)
 	if (q->keeper)
 		leave(g);
 	qemu_debug_deinit(&q->debug);
+	qemu_notes_deinit(&q->notes);
 	qmp_close(q->qmp);
 	if (q->epoll_fd >= 0)
 		close(q->epoll_fd);

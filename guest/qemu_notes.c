@@ -4,10 +4,12 @@
 #include <elf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/log.h"
 #include "guest/backends.h"
 #include "guest/qemu_regs.h"
@@ -75,25 +77,33 @@ static bool is_in_notes(const struct arch *arch, unsigned reg)
 	return false;
 }
 
-static bool is_wanted(const struct regs *regs, unsigned reg)
+static bool is_wanted(const struct qemu_notes *n, const struct regs *regs, unsigned reg)
 {
-	return !regs_bytes(regs, reg) && is_in_notes(regs->arch, reg);
+	return !regs_bytes(regs, reg) && !(n->untold && n->untold[reg]) && is_in_notes(regs->arch, reg);
 }
 
-static bool wants_any(const struct regs *regs)
+static bool wants_any(const struct qemu_notes *n, const struct regs *regs)
 {
 	for (unsigned r = 0; r < regs->arch->n_regs; r++)
-		if (is_wanted(regs, r))
+		if (is_wanted(n, regs, r))
 			return true;
 	return false;
 }
 
-static void copy_wanted(struct regs *ret, const struct regs *from)
+static void note_untold(struct qemu_notes *n, const struct regs *regs)
+{
+	if (!n->untold)
+		n->untold = xcalloc(regs->arch->n_regs, sizeof(*n->untold));
+	for (unsigned r = 0; r < regs->arch->n_regs; r++)
+		n->untold[r] |= is_wanted(n, regs, r);
+}
+
+static void copy_wanted(const struct qemu_notes *n, struct regs *ret, const struct regs *from)
 {
 	for (unsigned r = 0; r < ret->arch->n_regs; r++) {
 		uint64_t value;
 
-		if (!is_wanted(ret, r) && !qemu_regs_is_low_half(ret, from, r))
+		if (!is_wanted(n, ret, r) && !qemu_regs_is_low_half(ret, from, r))
 			continue;
 		if (regs_bytes(from, r) && from->order == ret->order)
 			regs_set_bytes(ret, r, regs_bytes(from, r));
@@ -107,15 +117,17 @@ void qemu_notes_fill(struct qemu_notes *n, struct qmp *q, uint64_t ram_gpa, unsi
 	const struct regs *told = NULL;
 	struct err *e = NULL;
 
-	if (!wants_any(ret))
+	if (!wants_any(n, ret))
 		return;
 	if (!n->tried)
 		e = open_core(q, ram_gpa, ret->arch->page_bytes, &n->core);
 	n->tried = true;
 	if (!e && n->core && n->core->arch == ret->arch && vcpu < n->core->n_vcpus)
 		e = guest_regs(n->core, vcpu, &told);
-	if (told)
-		copy_wanted(ret, told);
+	if (told) {
+		copy_wanted(n, ret, told);
+		note_untold(n, ret);
+	}
 	if (e)
 		log_debug("no notes of QEMU's: %s", err_text(e));
 	err_destroy(e);
@@ -124,5 +136,13 @@ void qemu_notes_fill(struct qemu_notes *n, struct qmp *q, uint64_t ram_gpa, unsi
 void qemu_notes_close(struct qemu_notes *n)
 {
 	guest_destroy(n->core);
-	*n = (struct qemu_notes){ 0 };
+	n->core = NULL;
+	n->tried = false;
+}
+
+void qemu_notes_deinit(struct qemu_notes *n)
+{
+	qemu_notes_close(n);
+	free(n->untold);
+	n->untold = NULL;
 }

@@ -15,6 +15,7 @@
 struct qemu_notes {
 	struct guest *core; /* NULL: not to be had, once it was tried */
 	bool tried;
+	bool *untold; /* one a register: this QEMU's notes do not have it; NULL: none is known */
 };
 
 /*
@@ -23,6 +24,8 @@ struct qemu_notes {
  * is any; then also completes what is known by its low half. ram_gpa: a page that QEMU dumps. The guest must stand still.
  */
 void qemu_notes_fill(struct qemu_notes *n, struct qmp *q, uint64_t ram_gpa, unsigned vcpu, struct regs *ret);
+/* What QEMU's notes do not have, which takes a dump to find out, is remembered. */
 void qemu_notes_close(struct qemu_notes *n);
+void qemu_notes_deinit(struct qemu_notes *n);
 
 #endif
