@@ -54,7 +54,8 @@ class Guest(harness.Qemu):
         """touched: how many MiB of its RAM are filled; it has its hole below 4 GiB."""
         super().__init__('-object', 'memory-backend-ram,id=ram,size=%dM,reserve=off' % megabytes,
                          '-machine', 'memory-backend=ram', megabytes=megabytes)
-        self.wait_for_firmware()
+        # Before that it needs more of the RAM than it is left here.
+        self.wait_for_nothing_to_do()
         self.stop()
         low = min(megabytes, 3072)
         # Firmware that goes on has itself at the end.
@@ -69,7 +70,7 @@ class Guest(harness.Qemu):
             self.cont()
             time.sleep(SETTLE_SECONDS)
             if not self.running():
-                sys.exit('the guest does not run')
+                sys.exit('the guest does not run: %s' % self.qmp('query-status')['status'])
 
     def has(self, name):
         return name in self.qmp('query-dump-guest-memory-capability')['formats']

@@ -221,6 +221,10 @@ class Untouched:
                     hva + at, now[at:at + 16].hex(), was[at:at + 16].hex()))
 
 
+# QEMU's registers in real mode, where interrupts find what they need, and wake it.
+IDLE_FIRMWARE = re.compile(r'(?s)EFL=\w{5}2\w\w .*HLT=1.*CR0=00000010 ')
+
+
 class QemuProcess:
     """A QEMU with a monitor of the tests' own; arguments() says which machine it is."""
 
@@ -280,6 +284,10 @@ class QemuProcess:
             if 'error' in answer:
                 raise AssertionError('QMP %s: %s' % (command, answer['error']['desc']))
 
+    def wait_for_nothing_to_do(self):
+        """Until its firmware has nothing to boot from and waits."""
+        wait_for(lambda: IDLE_FIRMWARE.search(self.hmp('info registers')), 60, 'firmware that has nothing to do')
+
     def hmp(self, line):
         return self.qmp('human-monitor-command', **{'command-line': line})
 
@@ -317,10 +325,6 @@ class QemuProcess:
         self.log.close()
         self.socket.close()
         shutil.rmtree(self.dir, ignore_errors=True)
-
-
-# QEMU's registers in real mode, where interrupts find what they need, and wake it.
-IDLE_FIRMWARE = re.compile(r'(?s)EFL=\w{5}2\w\w .*HLT=1.*CR0=00000010 ')
 
 
 class Qemu(QemuProcess):

@@ -24,7 +24,7 @@ class RunCase(test_qmp.QmpCase):
     def counting(self, *options, accel=TCG):
         """The machine, with its one vCPU in the loop and running, but for a session at its beginning."""
         machine = self.firmware('-M', 'pc', *accel, *options)
-        harness.wait_for(lambda: harness.IDLE_FIRMWARE.search(machine.registers()), 60, 'the firmware has nothing to do')
+        machine.wait_for_nothing_to_do()
         rsp = self.session(machine)
         rsp.physical()
         self.assertEqual(rsp.write(INC, CODE), 'OK')

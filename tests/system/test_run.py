@@ -631,7 +631,7 @@ class TestQemu(RunCase):
     def counting(self):
         """Its first vCPU has a loop instead, and the other none to run; and a session."""
         qemu = self.qemu('-smp', '2')
-        harness.wait_for(lambda: harness.IDLE_FIRMWARE.search(qemu.hmp('info registers')), 60, 'nothing to do')
+        qemu.wait_for_nothing_to_do()
         rsp = self.rsp(qemu)
         rsp.ask('QStartNoAckMode')
         rsp.physical()
