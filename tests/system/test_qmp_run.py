@@ -364,8 +364,8 @@ class TestEnds(RunCase):
         self.stopped(rsp.ask('vCont;c'), INC)
         end(machine, rsp)
         if stub:
-            harness.wait_for(lambda: machine.stub().startswith('disconnected:'), 10, 'the stub is free')
-            stub = machine.stub()
+            # Who disarms it connects to it once more.
+            stub = harness.wait_for(lambda: re.match('disconnected:.*', machine.stub()), 10, 'the stub is free')[0]
         harness.wait_for(lambda: machine.status() == 'running', 10, 'it runs')
         self.check_clean(machine, stub)
 
