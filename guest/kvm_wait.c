@@ -85,12 +85,15 @@ static bool has_exited(const struct kvm_wait *w)
 	return poll(&p, 1, 0) == 1;
 }
 
-/* A child's status is looked at, and left to who waits for it. */
-static struct err *explain_exit(pid_t pid)
+/* A child's status is looked at, and left to who waits for it. As long as it has a tracer only that one sees it. */
+static struct err *explain_exit(struct kvm_wait *w)
 {
 	static const char before[] = "before it ran a guest of KVM";
 	siginfo_t info = { 0 };
+	pid_t pid = w->pid;
 
+	guardian_destroy(w->guardian);
+	w->guardian = NULL;
 	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
 		return err_new(ERR_GONE, "process %d has exited %s", pid, before);
 	if (info.si_code != CLD_EXITED)
@@ -104,12 +107,12 @@ static struct err *explain_exit(pid_t pid)
 
 struct err *kvm_wait_poll(struct kvm_wait *w, struct guest **ret)
 {
-	bool heard = guardian_ended(w->guardian);
 	struct guardian *g = w->guardian;
+	bool heard = guardian_ended(g);
 
 	*ret = NULL;
 	if (has_exited(w))
-		return explain_exit(w->pid);
+		return explain_exit(w);
 	if (guardian_take_event(g)) {
 		w->guardian = NULL;
 		return kvm_open_held(w->pid, w->vm, g, ret);

@@ -46,6 +46,15 @@ def firmware():
     return bytes(image)
 
 
+def is_zombie(pid):
+    """Or not even that any more."""
+    try:
+        with open('/proc/%d/stat' % pid) as f:
+            return f.read().rsplit(')', 1)[1].split()[0] in 'ZX'
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Process:
     """One that may have lost its parent, with what subprocess.Popen has."""
 
@@ -53,11 +62,7 @@ class Process:
         self.pid, self.stdin, self.stdout = pid, pipes.stdin, pipes.stdout
 
     def poll(self):
-        try:
-            with open('/proc/%d/stat' % self.pid) as f:
-                return 0 if f.read().rsplit(')', 1)[1].split()[0] in 'ZX' else None
-        except (FileNotFoundError, ProcessLookupError):
-            return 0
+        return 0 if is_zombie(self.pid) else None
 
     @property
     def returncode(self):
@@ -353,6 +358,19 @@ class TestEnd(Case):
                 self.assertEqual(result.status, 1, result)
                 self.assertRegex(result.err, r'^Process %s created; pid = \d+\nvmgdbserver: process \d+ %s\n$' % (
                     words[0], how))
+
+    def test_guardian_sees_the_end_late(self):
+        """The status is its alone until then."""
+        proc = self.popen('-', '--', 'sleep', '60', stderr=subprocess.PIPE)
+        pid = int(re.search(r'created; pid = (\d+)', proc.stderr.readline().decode()).group(1))
+        guardian = harness.wait_for(lambda: [p for p in harness.children(proc.pid) if p != pid], 5, 'guardian')[0]
+        os.kill(guardian, signal.SIGSTOP)
+        os.kill(pid, signal.SIGKILL)
+        harness.wait_for(lambda: is_zombie(pid), 10, 'the end of the program')
+        time.sleep(0.1)
+        os.kill(guardian, signal.SIGCONT)
+        self.assertEqual(proc.wait(harness.patience(10)), 1)
+        self.assertRegex(proc.stderr.read().decode(), r': process %d was ended by signal 9 ' % pid)
 
     def test_signal_while_waiting(self):
         vmm = self.start_testvmm('--paused')
