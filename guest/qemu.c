@@ -186,11 +186,14 @@ static struct err *on_run_state(struct guest *g, bool resumed)
 		return e;
 	if (q->held && (resumed || now.running))
 		lose_hold(g);
+	else if (now.running && !q->ran)
+		qemu_debug_let_go(&q->debug);
 	if (!q->held && !now.running) {
 		/* QEMU may do a stop that we have given up waiting for. */
 		if (q->debt->run)
 			return restore(g);
-		if (q->ran || resumed)
+		/* The events of a stop that was looked at early come after it. */
+		if (q->ran || (resumed && q->debug.running))
 			return raise_stopped(g, &now);
 	}
 	q->ran = now.running;

@@ -19,17 +19,16 @@
 /* So often may a step end for QEMU's interrupt controller, before its instruction. */
 #define MAX_REPEATS 8u
 
-static void forget_cpus(struct qemu_debug *d, unsigned from)
+static void forget_cpu(struct qemu_debug *d, unsigned vcpu)
 {
-	for (unsigned i = from; i < d->n_cpus; i++) {
-		regs_destroy(d->cpus[i].before);
-		d->cpus[i] = (struct qemu_debug_cpu){ 0 };
-	}
+	if (vcpu < d->n_cpus)
+		regs_destroy(d->cpus[vcpu].before);
 }
 
 void qemu_debug_deinit(struct qemu_debug *d)
 {
-	forget_cpus(d, 0);
+	for (unsigned i = 0; i < d->n_cpus; i++)
+		forget_cpu(d, i);
 	free(d->cpus);
 	d->cpus = NULL;
 	d->n_cpus = 0;
@@ -37,13 +36,13 @@ void qemu_debug_deinit(struct qemu_debug *d)
 
 void qemu_debug_set_vcpus(struct qemu_debug *d, const int *indices, unsigned n)
 {
-	forget_cpus(d, n);
+	for (unsigned i = n; i < d->n_cpus; i++)
+		forget_cpu(d, i);
 	d->cpus = xreallocarray(d->cpus, MAX(n, 1u), sizeof(*d->cpus));
 	for (unsigned i = 0; i < n; i++) {
 		if (i < d->n_cpus && d->cpus[i].index == indices[i])
 			continue;
-		if (i < d->n_cpus)
-			regs_destroy(d->cpus[i].before);
+		forget_cpu(d, i);
 		d->cpus[i] = (struct qemu_debug_cpu){ .index = indices[i] };
 	}
 	d->n_cpus = n;
@@ -185,8 +184,7 @@ static bool is_set(const struct guest *g, const struct guest_event *hit)
 static struct err *note_before(struct guest *g, struct qemu_debug *d, unsigned vcpu)
 {
 	regs_destroy(d->cpus[vcpu].before);
-	d->cpus[vcpu].before = NULL;
-	return d->kvm ? NULL : read_regs(g, d, vcpu, &d->cpus[vcpu].before);
+	return read_regs(g, d, vcpu, &d->cpus[vcpu].before);
 }
 
 /* An instruction that changes no register, its own address among them, does the same when it is run again. */
@@ -291,15 +289,17 @@ static struct err *switch_at(struct guest *g, struct qemu_debug *d, uint64_t gva
 	return e;
 }
 
+/* Its registers have been noted. A slow machine may not have come to its instruction yet, whatever runs it. */
 static struct err *pass(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t pc)
 {
 	struct err *e = switch_at(g, d, pc, false), *again;
 	bool repeat = true;
 
-	if (!e)
-		e = note_before(g, d, vcpu);
 	while (!e && repeat) {
-		e = step_alone(d, vcpu, &repeat);
+		bool ended;
+
+		e = step_alone(d, vcpu, &ended);
+		repeat = !ended || !d->kvm;
 		if (!e && repeat)
 			e = is_to_repeat(g, d, vcpu, &repeat);
 	}
@@ -328,11 +328,14 @@ static struct err *take_hit(struct guest *g, struct qemu_debug *d, unsigned vcpu
 /* One that steps off a breakpoint does it here, and alone. */
 static struct err *start_cpu(struct guest *g, struct qemu_debug *d, unsigned vcpu, struct guest_event *ret)
 {
+	struct err *e = note_before(g, d, vcpu);
 	uint64_t pc;
-	struct err *e = read_pc(g, d, vcpu, &pc);
 
-	if (e || !breakpoint_at(g, pc))
+	if (e)
 		return e;
+	pc = linear_pc(d->cpus[vcpu].before);
+	if (!breakpoint_at(g, pc))
+		return NULL;
 	e = pass(g, d, vcpu, pc);
 	if (!e && d->cpus[vcpu].action == RUN_STEP)
 		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = SIGNAL_TRAP,
@@ -374,7 +377,7 @@ static struct err *go_by_stub(struct guest *g, struct qemu_debug *d)
 
 	for (unsigned i = 0; i < d->n_cpus; i++) {
 		actions[i] = d->cpus[i].action;
-		if (!e && actions[i] == RUN_STEP)
+		if (!e && actions[i] == RUN_STEP && !d->kvm)
 			e = note_before(g, d, i);
 	}
 	if (!e)
@@ -476,8 +479,10 @@ static void choose_event(const struct qemu_debug *d, const struct guest_event *r
 static struct err *drop_early_step(struct guest *g, struct qemu_debug *d, struct guest_event *event)
 {
 	bool early = false;
-	struct err *e = event->kind == GUEST_EVENT_STOPPED && event->cause == STOP_STEP ?
-				is_to_repeat(g, d, event->vcpu, &early) : NULL;
+	struct err *e = NULL;
+
+	if (!d->kvm && event->kind == GUEST_EVENT_STOPPED && event->cause == STOP_STEP)
+		e = is_to_repeat(g, d, event->vcpu, &early);
 
 	if (early)
 		event->kind = GUEST_EVENT_NONE;

@@ -20,7 +20,7 @@ struct qemu_debug_cpu {
 	bool has_hit;  /* that has not been told yet */
 	struct guest_event hit;
 	uint64_t pc;   /* linear; of the hit */
-	struct regs *before; /* its step, where QEMU emulates; else NULL */
+	struct regs *before; /* its last step, which may have been before its instruction; or NULL */
 };
 
 struct qemu_debug {

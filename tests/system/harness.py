@@ -240,6 +240,7 @@ class QemuProcess:
              *self.arguments()],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.pid = self.proc.pid
+        self.events = []  # the names of those that came with answers
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(patience(60))
         try:
@@ -273,7 +274,7 @@ class QemuProcess:
         return self.answer(command)
 
     def answer(self, command):
-        """To a command that was sent; events are passed over."""
+        """To a command that was sent."""
         while True:
             line = self.lines.readline()
             if not line:
@@ -283,6 +284,7 @@ class QemuProcess:
                 return answer['return']
             if 'error' in answer:
                 raise AssertionError('QMP %s: %s' % (command, answer['error']['desc']))
+            self.events.append(answer['event'])
 
     def wait_for_nothing_to_do(self):
         """Until its firmware has nothing to boot from and waits."""

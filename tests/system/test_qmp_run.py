@@ -259,6 +259,23 @@ class TestSteps(RunCase):
         harness.wait_for(lambda: int(machine.hmp('xp /1wx 0x46c').split(':')[1], 16), 60, 'firmware')
         self.assertEqual(machine.status(), 'running')
 
+    def test_on_the_spot(self):
+        """Each has QEMU run as often as the next one, and not once more after it has been told."""
+        machine, rsp = self.counting()
+        rsp.physical()
+        self.assertEqual(rsp.write(INC, bytes.fromhex('ebfe')), 'OK')  # jmp INC
+        rsp.physical(False)
+        self.stopped(rsp.ask('vCont;s:1'), INC)
+        runs = set()
+        for _ in range(STEPS // 4):
+            self.assertFalse(machine.running())
+            machine.events.clear()
+            self.stopped(rsp.ask('vCont;s:1'), INC)
+            self.assertFalse(machine.running())
+            runs.add(machine.events.count('RESUME'))
+        self.assertEqual(len(runs), 1, runs)
+        self.assertGreater(runs.pop(), 0)
+
     def test_x87(self):
         """The stack turns under its physical registers. SDM volume 1, 8.1.7: tags 3 empty, 1 zero, 0 valid."""
         one, half, zero = '0000000000000080ff3f', '0000000000000080fe3f', '0' * 20
