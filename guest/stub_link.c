@@ -92,7 +92,7 @@ static struct err *retry(struct question *q)
 {
 	if (q->frame && q->retries++ < MAX_RETRIES)
 		return NULL;
-	return err_new(ERR_INVALID, "what arrives is damaged, over and over: is it a gdb stub?");
+	return err_new(ERR_INVALID, "what arrives is damaged%s: is it a gdb stub?", q->frame ? ", over and over" : "");
 }
 
 static struct err *got_packet(struct stub_link *l, struct question *q, bool *ret_done)
