@@ -20,6 +20,8 @@ struct stub_link {
 	bool broken;
 	struct buf in;  /* what the decoder has not seen */
 	struct buf out; /* frames that have not been sent */
+	unsigned queued; /* of their questions, those whose answer has not been received */
+	struct buf acks; /* of the answers that have been */
 	struct packet_decoder decoder;
 };
 
@@ -49,6 +51,7 @@ void stub_link_destroy(struct stub_link *l)
 	packet_decoder_deinit(&l->decoder);
 	buf_deinit(&l->in);
 	buf_deinit(&l->out);
+	buf_deinit(&l->acks);
 	free(l->name);
 	free(l);
 }
@@ -103,7 +106,17 @@ static struct err *got_packet(struct stub_link *l, struct question *q, bool *ret
 	if (e || !q->answer || is_stop_reply(q->answer))
 		return e;
 	*ret_done = true;
-	return peer_send(l->fd, "+", 1, q->deadline);
+	buf_addch(&l->acks, '+');
+	return NULL;
+}
+
+/* QEMU takes a wake-up for each that it gets by itself. */
+static struct err *send_acks(struct stub_link *l, const struct question *q)
+{
+	struct err *e = peer_send(l->fd, l->acks.data, l->acks.len, q->deadline);
+
+	buf_reset(&l->acks);
+	return e;
 }
 
 /* What an event says of the question; *ret_done when it has what it waits for. */
@@ -168,6 +181,8 @@ static struct err *send_and_wait(struct stub_link *l, const struct buf *out, str
 	e = peer_send(l->fd, out->data, out->len, q->deadline);
 	if (!e)
 		e = wait_for_answer(l, q);
+	if (!e && !l->queued)
+		e = send_acks(l, q);
 	l->broken = e != NULL;
 	return e;
 }
@@ -193,13 +208,16 @@ struct err *stub_link_ask(struct stub_link *l, const char *request, struct buf *
 void stub_link_queue(struct stub_link *l, const char *request)
 {
 	add_frame(request, &l->out);
+	l->queued++;
 }
 
 struct err *stub_link_receive(struct stub_link *l, struct buf *ret)
 {
 	struct question q = { .answer = ret };
-	struct err *e = send_and_wait(l, &l->out, &q);
+	struct err *e;
 
+	l->queued--;
+	e = send_and_wait(l, &l->out, &q);
 	buf_reset(&l->out);
 	return err_prefix(e, "the gdb stub at %s", l->name);
 }
