@@ -137,8 +137,6 @@ static void drop(struct qemu *q)
 {
 	if (!q->debt->armed)
 		qemu_stub_close(q->qmp, &q->stub);
-	qemu_mem_close(q->mem);
-	q->mem = NULL;
 	qemu_notes_close(&q->notes);
 	q->held = false;
 }
@@ -608,6 +606,7 @@ static void qemu_close(struct guest *g)
 		leave(g);
 	qemu_debug_deinit(&q->debug);
 	qemu_notes_deinit(&q->notes);
+	qemu_mem_close(q->mem);
 	qmp_close(q->qmp);
 	if (q->epoll_fd >= 0)
 		close(q->epoll_fd);
@@ -846,6 +845,9 @@ static struct err *look(struct guest *g)
 		return e;
 	q->ran = now.running;
 	drop(q);
+	/* A guest that runs may look like no file. */
+	qemu_mem_close(q->mem);
+	q->mem = NULL;
 	return NULL;
 }
 

@@ -42,6 +42,8 @@ struct qemu_mem {
 	size_t n;
 	struct vmm_mem *process; /* NULL: not reached; why says the reason */
 	char *why;
+	char *mtree;             /* what the regions were parsed from */
+	unsigned unplugs;        /* qmp_unplugs() by then */
 };
 
 /* ---- through QEMU's monitor ---- */
@@ -73,15 +75,10 @@ static struct err *read_monitor(struct qmp *q, uint64_t gpa, uint8_t *ret, size_
 
 /* ---- what the regions are ---- */
 
-static struct err *ask_regions(struct qemu_mem *m)
+static struct err *find_regions(struct qemu_mem *m)
 {
-	char *text;
-	struct err *e = qmp_hmp(m->qmp, -1, "info mtree -f", &text);
+	struct err *e = qemu_regions_parse(m->mtree, &m->regions, &m->n);
 
-	if (e)
-		return e;
-	e = qemu_regions_parse(text, &m->regions, &m->n);
-	free(text);
 	m->places = xcalloc(m->n, sizeof(*m->places));
 	for (size_t i = 0; i < m->n; i++)
 		m->places[i].fd = -1;
@@ -304,13 +301,16 @@ static struct err *choose_ways(struct qemu_mem *m)
 	return NULL;
 }
 
-struct err *qemu_mem_open(struct qmp *q, struct qemu_stub *stub, bool emulated, struct qemu_mem **ret)
+/* Takes over mtree. */
+static struct err *open_regions(struct qmp *q, struct qemu_stub *stub, bool emulated, char *mtree,
+				struct qemu_mem **ret)
 {
 	struct qemu_mem *m = xcalloc(1, sizeof(*m));
 	struct err *e;
 
-	*m = (struct qemu_mem){ .qmp = q, .stub = stub, .emulated = emulated };
-	e = ask_regions(m);
+	*m = (struct qemu_mem){ .qmp = q, .stub = stub, .emulated = emulated, .mtree = mtree,
+				.unplugs = qmp_unplugs(q) };
+	e = find_regions(m);
 	if (!e)
 		e = ask_hvas(m);
 	if (!e)
@@ -321,6 +321,30 @@ struct err *qemu_mem_open(struct qmp *q, struct qemu_stub *stub, bool emulated, 
 	}
 	*ret = m;
 	return NULL;
+}
+
+/* Another device at the place of one that has gone looks the same there. */
+static bool is_as_before(const struct qemu_mem *m, const char *mtree)
+{
+	return m && !strcmp(m->mtree, mtree) && m->unplugs == qmp_unplugs(m->qmp);
+}
+
+struct err *qemu_mem_open(struct qmp *q, struct qemu_stub *stub, bool emulated, struct qemu_mem **mem)
+{
+	char *mtree;
+	struct err *e = qmp_hmp(q, -1, "info mtree -f", &mtree);
+
+	if (e)
+		return e;
+	if (is_as_before(*mem, mtree)) {
+		free(mtree);
+		if ((*mem)->process)
+			vmm_mem_forget_pages((*mem)->process);
+		return NULL;
+	}
+	qemu_mem_close(*mem);
+	*mem = NULL;
+	return open_regions(q, stub, emulated, mtree, mem);
 }
 
 void qemu_mem_close(struct qemu_mem *m)
@@ -334,6 +358,7 @@ void qemu_mem_close(struct qemu_mem *m)
 	qemu_regions_free(m->regions, m->n);
 	free(m->places);
 	free(m->why);
+	free(m->mtree);
 	free(m);
 }
 

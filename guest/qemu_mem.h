@@ -19,10 +19,11 @@
 struct qemu_mem;
 
 /*
- * Asks for the regions and where they are. stub is borrowed for its life and
- * may come and go. emulated: QEMU translates the guest's code, and must see writes.
+ * Asks for the regions and, where they are not those of *mem (NULL: none yet), for
+ * their places, too, and makes *mem anew. stub is borrowed for its life and may come
+ * and go. emulated: QEMU translates the guest's code, and must see writes.
  */
-struct err *qemu_mem_open(struct qmp *q, struct qemu_stub *stub, bool emulated, struct qemu_mem **ret) MUST_CHECK;
+struct err *qemu_mem_open(struct qmp *q, struct qemu_stub *stub, bool emulated, struct qemu_mem **mem) MUST_CHECK;
 void qemu_mem_close(struct qemu_mem *m); /* takes NULL */
 
 /* All of them, RAM of passed-through devices too; ascending. Borrowed. */

@@ -42,6 +42,7 @@ struct qmp {
 	size_t message_bytes; /* seen of the message that is not whole yet */
 	struct json_object *events[MAX_EVENTS];
 	size_t n_events;
+	unsigned n_unplugs;
 	int64_t last_id;
 };
 
@@ -130,6 +131,7 @@ static struct err *take_message(struct qmp *q, struct json_object **ret)
 
 static void keep_event(struct qmp *q, struct json_object *o)
 {
+	q->n_unplugs += !strcmp(qmp_string(o, "event"), "DEVICE_DELETED");
 	if (q->n_events == MAX_EVENTS) {
 		json_object_put(q->events[0]);
 		memmove(q->events, q->events + 1, (MAX_EVENTS - 1) * sizeof(*q->events));
@@ -353,6 +355,11 @@ struct err *qmp_next_event(struct qmp *q, struct json_object **ret)
 		memmove(q->events, q->events + 1, --q->n_events * sizeof(*q->events));
 	}
 	return NULL;
+}
+
+unsigned qmp_unplugs(const struct qmp *q)
+{
+	return q->n_unplugs;
 }
 
 struct err *qmp_drop_events(struct qmp *q)

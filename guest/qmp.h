@@ -56,6 +56,9 @@ struct err *qmp_hmp(struct qmp *q, int vcpu, const char *line, char **ret) MUST_
 /* The next event that has come, without waiting: its object, which the caller ends; NULL: none. */
 struct err *qmp_next_event(struct qmp *q, struct json_object **ret) MUST_CHECK;
 
+/* How many devices have gone, of which events have come up to the last answer, whoever has taken them. */
+unsigned qmp_unplugs(const struct qmp *q);
+
 /* Forgets those that have come, for who asks then for what they told. */
 struct err *qmp_drop_events(struct qmp *q) MUST_CHECK;
 

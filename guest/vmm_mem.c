@@ -207,7 +207,7 @@ struct err *vmm_mem_write(struct vmm_mem *m, uint64_t hva, const void *from, siz
 	struct iovec own = { (void *)from, bytes }, theirs = { (void *)(uintptr_t)hva, bytes };
 	ssize_t n = process_vm_writev(m->pid, &own, 1, &theirs, 1, 0);
 
-	m->known_start = m->known_end = 0; /* a write populates pages */
+	vmm_mem_forget_pages(m); /* a write populates them */
 	if (n == (ssize_t)bytes)
 		return NULL;
 	n = MAX(n, 0);
@@ -215,6 +215,11 @@ struct err *vmm_mem_write(struct vmm_mem *m, uint64_t hva, const void *from, siz
 }
 
 /* ---- populated pages ---- */
+
+void vmm_mem_forget_pages(struct vmm_mem *m)
+{
+	m->known_start = m->known_end = 0;
+}
 
 void vmm_mem_forget_scan(struct vmm_mem *m)
 {

@@ -31,6 +31,9 @@ uint64_t vmm_mem_hugetlb_bytes(struct vmm_mem *m, uint64_t hva);
 struct err *vmm_mem_read(struct vmm_mem *m, uint64_t hva, void *ret, size_t bytes, size_t *ret_bytes) MUST_CHECK;
 struct err *vmm_mem_write(struct vmm_mem *m, uint64_t hva, const void *from, size_t bytes) MUST_CHECK;
 
+/* The VMM has run: pages may have been touched. */
+void vmm_mem_forget_pages(struct vmm_mem *m);
+
 /*
  * The first run in [hva, end) that may hold anything but zeros; *ret_bytes is 0
  * when there is none. Tells pages that were never touched without touching them.

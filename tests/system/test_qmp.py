@@ -376,6 +376,53 @@ class TestDump(QmpCase):
         self.assertEqual(machine.status(), 'running')
 
 
+class TestHotPlug(QmpCase):
+    GPA = 0x100000000
+
+    def plug(self, machine, text):
+        """A DIMM that begins so, always of the same name and at the same place."""
+        with open(machine.path('dimm'), 'wb') as f:
+            f.write(text)
+            f.truncate(64 << 20)
+        machine.qmp('object-add', **{'qom-type': 'memory-backend-file', 'id': 'hot', 'share': True,
+                                     'mem-path': machine.path('dimm'), 'size': 64 << 20})
+        os.unlink(machine.path('dimm'))
+        machine.qmp('device_add', driver='pc-dimm', id='dimm', memdev='hot')
+
+    def unplug(self, machine):
+        """As the guest ejects it: ACPI memory hotplug in QEMU's docs/specs."""
+        for line in 'o /4 0xa00 0', 'o /1 0xa14 8':
+            machine.hmp(line)
+        harness.wait_for(lambda: machine.status() and 'DEVICE_DELETED' in machine.events, 10, 'its end')
+        machine.events.clear()
+        machine.qmp('object-del', id='hot')
+
+    def look(self, machine, rsp, want):
+        """At a stop of its own; None: there is no memory."""
+        rsp.interrupt()
+        self.assertRegex(rsp.receive().decode(), '^T02')
+        self.assertEqual(rsp.read(self.GPA, 8), want)
+        rsp.send('c')
+        harness.wait_for(machine.running, 10, 'continue')
+
+    def test_between_stops(self):
+        """A DIMM that comes, is replaced by others that look the same, and goes."""
+        machine = self.tcg('-m', '128,slots=2,maxmem=1G')
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        rsp.send('c')
+        harness.wait_for(machine.running, 10, 'continue')
+        self.look(machine, rsp, None)
+        for n in range(16):
+            text = b'DIMM %3d' % n
+            self.plug(machine, text)
+            self.look(machine, rsp, text)
+            self.unplug(machine)
+            # Where QEMU would have the next one, too.
+            machine.qmp('object-add', **{'qom-type': 'memory-backend-ram', 'id': 'other%d' % n, 'size': 64 << 20})
+        self.look(machine, rsp, None)
+
+
 class TestRunState(QmpCase):
     def check_left(self, machine, status, running=False):
         self.assertEqual(machine.status(), status)
