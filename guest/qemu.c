@@ -182,6 +182,8 @@ static struct err *on_run_state(struct guest *g, bool resumed)
 
 	if (e)
 		return e;
+	if (resumed)
+		qemu_debug_forget_regs(&q->debug);
 	if (q->held && (resumed || now.running))
 		lose_hold(g);
 	else if (now.running && !q->ran)
@@ -198,41 +200,61 @@ static struct err *on_run_state(struct guest *g, bool resumed)
 	return NULL;
 }
 
-static struct err *handle_event(struct guest *g, const char *name)
+static void on_reset(struct qemu *q)
 {
-	static const char *const run_events[] = { "STOP",   "RESUME",	"SUSPEND",
-						  "WAKEUP", "SHUTDOWN", "GUEST_PANICKED" };
-	struct qemu *q = g->priv;
+	qemu_debug_forget_regs(&q->debug);
+	if (!q->held)
+		return;
+	q->was_reset = true;
+	wake(q);
+}
 
-	if (!strcmp(name, "RESET") && q->held) {
-		q->was_reset = true;
-		wake(q);
+static bool is_of_run_state(const char *event)
+{
+	static const char *const names[] = { "STOP", "RESUME", "SUSPEND", "WAKEUP", "SHUTDOWN", "GUEST_PANICKED" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(event, names[i]))
+			return true;
+	return false;
+}
+
+/* Those that have come: together they say no more than that one has to look, and whether it has run. */
+static struct err *read_events(struct qemu *q, bool *ret_run_state, bool *ret_resumed)
+{
+	for (;;) {
+		struct json_object *o;
+		const char *name;
+		struct err *e = qmp_next_event(q->qmp, &o);
+
+		if (e || !o)
+			return e;
+		name = qmp_string(o, "event");
+		if (!strcmp(name, "RESET"))
+			on_reset(q);
+		*ret_run_state |= is_of_run_state(name);
+		*ret_resumed |= !strcmp(name, "RESUME");
+		json_object_put(o);
 	}
-	for (size_t i = 0; i < ARRAY_LEN(run_events); i++)
-		if (!strcmp(name, run_events[i]))
-			return on_run_state(g, !strcmp(name, "RESUME"));
-	return NULL;
 }
 
 /* What QEMU has told by itself since the last time. */
 static struct err *take_events(struct guest *g)
 {
-	struct qemu *q = g->priv;
+	struct err *e = NULL;
+	bool some = true;
 
-	for (;;) {
-		struct json_object *o = NULL;
-		struct err *e = qmp_next_event(q->qmp, &o);
+	while (!e && some) {
+		bool resumed = false;
 
-		if (!e && !o)
-			return NULL;
-		if (!e)
-			e = handle_event(g, qmp_string(o, "event"));
-		json_object_put(o);
-		if (e && err_code(e) == ERR_GONE)
-			g->state = GUEST_GONE;
-		if (e)
-			return e;
+		some = false;
+		e = read_events(g->priv, &some, &resumed);
+		if (!e && some)
+			e = on_run_state(g, resumed);
 	}
+	if (e && err_code(e) == ERR_GONE)
+		g->state = GUEST_GONE;
+	return e;
 }
 
 static struct err *check_held(struct guest *g)
@@ -368,6 +390,7 @@ static struct err *qemu_write_regs(struct guest *g, unsigned vcpu, const struct 
 	struct err *e = check_held(g);
 
 	qemu_notes_close(&q->notes);
+	qemu_debug_forget_regs(&q->debug);
 	return e ? e : explain_failure(g, qemu_regs_write(&q->stub, vcpu, from, changed));
 }
 
@@ -375,12 +398,11 @@ static struct err *qemu_write_regs(struct guest *g, unsigned vcpu, const struct 
 static struct err *find_order(struct guest *g)
 {
 	struct qemu *q = g->priv;
-	struct regs *regs = regs_create(g->arch, g->order);
-	struct err *e = qemu_regs_by_monitor(q->qmp, q->cpus[0].index, regs);
+	const struct regs *regs;
+	struct err *e = qemu_debug_regs(g, &q->debug, 0, &regs);
 
 	if (!e)
 		g->order = g->arch->order(regs);
-	regs_destroy(regs);
 	return e;
 }
 

@@ -21,8 +21,30 @@
 
 static void forget_cpu(struct qemu_debug *d, unsigned vcpu)
 {
-	if (vcpu < d->n_cpus)
-		regs_destroy(d->cpus[vcpu].before);
+	if (vcpu >= d->n_cpus)
+		return;
+	regs_destroy(d->cpus[vcpu].now);
+	regs_destroy(d->cpus[vcpu].before);
+}
+
+void qemu_debug_forget_regs(struct qemu_debug *d)
+{
+	for (unsigned i = 0; i < d->n_cpus; i++) {
+		regs_destroy(d->cpus[i].now);
+		d->cpus[i].now = NULL;
+	}
+}
+
+/* Something runs from here on. */
+static void age_regs(struct qemu_debug *d)
+{
+	for (unsigned i = 0; i < d->n_cpus; i++) {
+		struct qemu_debug_cpu *c = &d->cpus[i];
+
+		regs_destroy(c->before);
+		c->before = c->now;
+		c->now = NULL;
+	}
 }
 
 void qemu_debug_deinit(struct qemu_debug *d)
@@ -135,30 +157,29 @@ static uint64_t linear_pc(const struct regs *regs)
 	return (uint32_t)(pc + regs_get_or(regs, X86_CS_BASE, 0));
 }
 
-/* Caller ends them. */
-static struct err *read_regs(struct guest *g, struct qemu_debug *d, unsigned vcpu, struct regs **ret)
+struct err *qemu_debug_regs(struct guest *g, struct qemu_debug *d, unsigned vcpu, const struct regs **ret)
 {
-	struct err *e;
+	struct qemu_debug_cpu *c = &d->cpus[vcpu];
+	struct err *e = NULL;
 
-	*ret = regs_create(g->arch, g->order);
-	e = qemu_regs_by_monitor(d->qmp, d->cpus[vcpu].index, *ret);
-	if (!e)
-		return NULL;
-	regs_destroy(*ret);
-	*ret = NULL;
+	if (!c->now) {
+		c->now = regs_create(g->arch, g->order);
+		e = qemu_regs_by_monitor(d->qmp, c->index, c->now);
+	}
+	if (e)
+		qemu_debug_forget_regs(d);
+	*ret = c->now;
 	return e;
 }
 
 static struct err *read_pc(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t *ret)
 {
-	struct regs *regs;
-	struct err *e = read_regs(g, d, vcpu, &regs);
+	const struct regs *regs;
+	struct err *e = qemu_debug_regs(g, d, vcpu, &regs);
 
-	if (e)
-		return e;
-	*ret = linear_pc(regs);
-	regs_destroy(regs);
-	return NULL;
+	if (!e)
+		*ret = linear_pc(regs);
+	return e;
 }
 
 /* A breakpoint of code there, or NULL. */
@@ -181,27 +202,20 @@ static bool is_set(const struct guest *g, const struct guest_event *hit)
 
 /* ---- steps that end too early ---- */
 
-static struct err *note_before(struct guest *g, struct qemu_debug *d, unsigned vcpu)
-{
-	regs_destroy(d->cpus[vcpu].before);
-	return read_regs(g, d, vcpu, &d->cpus[vcpu].before);
-}
-
 /* An instruction that changes no register, its own address among them, does the same when it is run again. */
 static struct err *is_to_repeat(struct guest *g, struct qemu_debug *d, unsigned vcpu, bool *ret)
 {
-	struct regs *now;
+	const struct regs *now;
 	struct err *e;
 
 	*ret = d->cpus[vcpu].before && d->repeats < MAX_REPEATS;
 	if (!*ret)
 		return NULL;
-	e = read_regs(g, d, vcpu, &now);
+	e = qemu_debug_regs(g, d, vcpu, &now);
 	if (e)
 		return e;
 	*ret = regs_equal(d->cpus[vcpu].before, now);
 	d->repeats += *ret;
-	regs_destroy(now);
 	return NULL;
 }
 
@@ -228,8 +242,10 @@ static struct err *reset_step_flags(struct qemu_debug *d)
 
 static struct err *run_stub(struct qemu_debug *d, const enum run_action *actions)
 {
-	struct err *e = stub_run(d->stub->stub, actions);
+	struct err *e;
 
+	age_regs(d);
+	e = stub_run(d->stub->stub, actions);
 	for (unsigned i = 0; !e && i < d->n_cpus; i++)
 		if (actions[i] == RUN_STEP)
 			d->cpus[i].stepping = true;
@@ -289,7 +305,7 @@ static struct err *switch_at(struct guest *g, struct qemu_debug *d, uint64_t gva
 	return e;
 }
 
-/* Its registers have been noted. A slow machine may not have come to its instruction yet, whatever runs it. */
+/* A slow machine may not have come to its instruction yet, whatever runs it. */
 static struct err *pass(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t pc)
 {
 	struct err *e = switch_at(g, d, pc, false), *again;
@@ -328,14 +344,11 @@ static struct err *take_hit(struct guest *g, struct qemu_debug *d, unsigned vcpu
 /* One that steps off a breakpoint does it here, and alone. */
 static struct err *start_cpu(struct guest *g, struct qemu_debug *d, unsigned vcpu, struct guest_event *ret)
 {
-	struct err *e = note_before(g, d, vcpu);
 	uint64_t pc;
+	struct err *e = read_pc(g, d, vcpu, &pc);
 
-	if (e)
+	if (e || !breakpoint_at(g, pc))
 		return e;
-	pc = linear_pc(d->cpus[vcpu].before);
-	if (!breakpoint_at(g, pc))
-		return NULL;
 	e = pass(g, d, vcpu, pc);
 	if (!e && d->cpus[vcpu].action == RUN_STEP)
 		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = SIGNAL_TRAP,
@@ -374,11 +387,12 @@ static struct err *go_by_stub(struct guest *g, struct qemu_debug *d)
 {
 	enum run_action *actions = xcalloc(d->n_cpus, sizeof(*actions));
 	struct err *e = set_step_flags(g, d);
+	const struct regs *before;
 
 	for (unsigned i = 0; i < d->n_cpus; i++) {
 		actions[i] = d->cpus[i].action;
 		if (!e && actions[i] == RUN_STEP && !d->kvm)
-			e = note_before(g, d, i);
+			e = qemu_debug_regs(g, d, i, &before);
 	}
 	if (!e)
 		e = run_stub(d, actions);
@@ -391,12 +405,16 @@ struct err *qemu_debug_go(struct guest *g, struct qemu_debug *d)
 	struct qemu_status status;
 
 	d->running = true;
-	return all_continue(d) ? qemu_run(d->qmp, &status) : go_by_stub(g, d);
+	if (!all_continue(d))
+		return go_by_stub(g, d);
+	age_regs(d);
+	return qemu_run(d->qmp, &status);
 }
 
 void qemu_debug_let_go(struct qemu_debug *d)
 {
 	d->running = true;
+	age_regs(d);
 	for (unsigned i = 0; i < d->n_cpus; i++)
 		d->cpus[i].action = RUN_CONTINUE;
 }

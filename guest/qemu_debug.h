@@ -20,7 +20,8 @@ struct qemu_debug_cpu {
 	bool has_hit;  /* that has not been told yet */
 	struct guest_event hit;
 	uint64_t pc;   /* linear; of the hit */
-	struct regs *before; /* its last step, which may have been before its instruction; or NULL */
+	struct regs *now;    /* as the monitor tells them; NULL: not asked for since it last ran */
+	struct regs *before; /* the same of its last run's start, or NULL */
 };
 
 struct qemu_debug {
@@ -38,6 +39,11 @@ struct qemu_debug {
 void qemu_debug_deinit(struct qemu_debug *d);
 /* The vCPUs of this stop, by QEMU's own numbers. What was known of others stays. */
 void qemu_debug_set_vcpus(struct qemu_debug *d, const int *indices, unsigned n);
+
+/* What the monitor tells of a vCPU's registers, asked for once at a stop. Borrowed until it runs or they are forgotten. */
+struct err *qemu_debug_regs(struct guest *g, struct qemu_debug *d, unsigned vcpu, const struct regs **ret) MUST_CHECK;
+/* Some may have been written. */
+void qemu_debug_forget_regs(struct qemu_debug *d);
 
 /*
  * guest_ops. What is set stays in QEMU until it is cleared, whatever becomes of the stub.
