@@ -178,8 +178,13 @@ static struct err *start(struct guest *g, const struct vcpu_run *runs)
 
 struct err *guest_resume(struct guest *g)
 {
-	if (g->state == GUEST_RUNNING)
-		return NULL;
+	struct err *e = NULL;
+
+	/* The end of a step would stop it for nobody. */
+	if (g->state == GUEST_RUNNING && g->runs)
+		e = guest_stop(g);
+	if (e || g->state == GUEST_RUNNING)
+		return e;
 	end_run(g);
 	return start(g, NULL);
 }

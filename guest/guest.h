@@ -233,7 +233,7 @@ void guest_destroy(struct guest *g);
 
 /* Both are no-ops in the state they would lead to. */
 struct err *guest_stop(struct guest *g) MUST_CHECK;
-/* ERR_BUSY while an image holds it, ERR_UNSUPPORTED for a core. */
+/* All vCPUs continue; steps under way are given up. ERR_BUSY while an image holds it, ERR_UNSUPPORTED for a core. */
 struct err *guest_resume(struct guest *g) MUST_CHECK;
 
 /*
