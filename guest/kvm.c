@@ -26,7 +26,7 @@
 /* From the first sign of its death to the last of a VMM. */
 #define DYING_MS 100
 /* The same where a thread of it is gone already, on a machine that is busy. */
-#define SURELY_DYING_MS 2000
+#define SURELY_DYING_MS 5000
 
 /* ---- what the process is ---- */
 

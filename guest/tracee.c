@@ -494,19 +494,20 @@ static bool all_seekers_rest(const struct tracees *ts)
 static struct err *wait_parked(struct tracees *ts, unsigned n_vcpus)
 {
 	int64_t end = clock_ms() + PARK_MS, quiet = clock_ms() + PARK_QUIET_MS;
-	struct err *e = NULL;
+	struct err *e;
 
-	while (!e && clock_ms() < MIN(end, quiet)) {
+	for (;;) {
+		int64_t left;
 		size_t n;
 
 		e = tracees_take_events(ts, &n);
-		if (count_parked(ts) >= n_vcpus || all_seekers_rest(ts))
-			break;
 		if (n)
 			quiet = clock_ms() + PARK_QUIET_MS;
-		wait_for_child(MAX(MIN(end, quiet) - clock_ms(), 0));
+		left = MIN(end, quiet) - clock_ms();
+		if (e || left <= 0 || count_parked(ts) >= n_vcpus || all_seekers_rest(ts))
+			return e;
+		wait_for_child(left);
 	}
-	return e;
 }
 
 static bool is_hinted(const struct vcpu_thread *hints, size_t n, pid_t tid)
