@@ -108,7 +108,7 @@ static struct err *fake_stop(struct guest *g)
 	struct fake *f = fake_of(g);
 
 	f->stops++;
-	if (f->due)
+	if (f->due && f->queue[0].kind != GUEST_EVENT_GONE)
 		take_due(f);
 	drop_events(f, is_step, NULL);
 	return NULL;

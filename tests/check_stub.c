@@ -601,7 +601,7 @@ START_TEST(test_after_time_out)
 	for (size_t i = 0; i < ARRAY_LEN(script.rules); i++)
 		if (script.rules[i].request && !strcmp(script.rules[i].request, "p9"))
 			script.rules[i].raw = "$01020304";
-	ok(stub_open(fake_start(&f, &script), "fake", SHORT_MS, &s));
+	ok(stub_open(fake_start(&f, &script), "fake", 1000, &s));
 	ok(stub_map_registers(s, &toy64));
 	expect_error(stub_read_regs(s, 0, regs), ERR_TIMEOUT, "the registers of vCPU 0: the gdb stub at fake");
 	expect_error(stub_read_regs(s, 0, regs), ERR_GONE, "earlier error");

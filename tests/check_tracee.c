@@ -429,6 +429,24 @@ static pid_t start_unstoppable(void)
 		poll(NULL, 0, 1);
 }
 
+/* The child is its thread's, and there before the thread waits for it. */
+static void wait_for_vfork(pid_t pid)
+{
+	struct buf children = { 0 };
+	pid_t *tids;
+	size_t n;
+
+	for (int i = 0; i < 1000 && !children.len; i++) {
+		poll(NULL, 0, 10);
+		ok(proc_threads(pid, &tids, &n));
+		ok(proc_read(&children, "/proc/%d/task/%d/children", pid, tids[n - 1]));
+		free(tids);
+	}
+	ck_assert_uint_ne(children.len, 0);
+	buf_deinit(&children);
+	poll(NULL, 0, 50);
+}
+
 static size_t count_traced(pid_t pid)
 {
 	struct buf status = { 0 };
@@ -455,7 +473,7 @@ START_TEST(a_stop_that_fails_holds_nothing)
 	struct err *e;
 	struct guardian_stopped stopped = { 0 };
 
-	poll(NULL, 0, 50);
+	wait_for_vfork(pid);
 	ok(guardian_start(pid, &g));
 	e = guardian_stop(g, 0, &stopped);
 	ck_assert_ptr_nonnull(e);

@@ -139,8 +139,7 @@ class Case(harness.Case):
 
     def listening(self, server):
         while True:
-            ready, _, _ = select.select([server.stderr], [], [], harness.patience(20))
-            line = server.stderr.readline().decode() if ready else ''
+            line = server.stderr.readline().decode()
             self.assertTrue(line, 'the server says where it listens')
             if line.startswith('Listening on '):
                 return
