@@ -105,8 +105,10 @@ static struct err *check_stub(struct qemu_debug *d, struct err *e)
 static struct err *set(struct qemu_debug *d, unsigned vcpu, const struct breakpoint *b)
 {
 	struct breakpoint own;
-	struct err *e = translate(d, b, &own);
+	struct err *e = need_stub(d);
 
+	if (!e)
+		e = translate(d, b, &own);
 	if (e)
 		return e;
 	e = check_stub(d, stub_set_breakpoint(d->stub->stub, vcpu, &own));
@@ -117,10 +119,8 @@ static struct err *set(struct qemu_debug *d, unsigned vcpu, const struct breakpo
 
 struct err *qemu_debug_set(struct guest *g, struct qemu_debug *d, unsigned vcpu, const struct breakpoint *b)
 {
-	struct err *e = need_stub(d);
+	struct err *e = check_mapped(g, vcpu, b);
 
-	if (!e)
-		e = check_mapped(g, vcpu, b);
 	return e ? e : set(d, vcpu, b);
 }
 
@@ -164,7 +164,7 @@ struct err *qemu_debug_regs(struct guest *g, struct qemu_debug *d, unsigned vcpu
 
 	if (!c->now) {
 		c->now = regs_create(g->arch, g->order);
-		e = qemu_regs_by_monitor(d->qmp, c->index, c->now);
+		e = qemu_regs_by_monitor(d->qmp, c->index, c->now, &c->halted);
 	}
 	if (e)
 		qemu_debug_forget_regs(d);
@@ -219,6 +219,44 @@ static struct err *is_to_repeat(struct guest *g, struct qemu_debug *d, unsigned 
 	return NULL;
 }
 
+/* ---- hits ---- */
+
+static struct err *note_hit(struct guest *g, struct qemu_debug *d, unsigned vcpu, enum breakpoint_kind kind,
+			    uint64_t gva)
+{
+	struct qemu_debug_cpu *c = &d->cpus[vcpu];
+	struct err *e = read_pc(g, d, vcpu, &c->pc);
+
+	c->has_hit = !e;
+	c->hit = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = SIGNAL_TRAP,
+				       .cause = STOP_BREAKPOINT, .breakpoint = kind, .gva = gva };
+	return e;
+}
+
+static bool is_hit(const struct guest_event *reply)
+{
+	return reply->kind == GUEST_EVENT_STOPPED && reply->cause == STOP_BREAKPOINT;
+}
+
+static bool is_code_hit(const struct guest_event *reply)
+{
+	return is_hit(reply) && breakpoint_executes(reply->breakpoint);
+}
+
+/* QEMU 7.2 may tell a hit of a watchpoint that it has freed since, at whatever address stands there now. */
+static bool is_watch_hit(const struct guest *g, const struct guest_event *reply)
+{
+	if (!is_hit(reply) || breakpoint_executes(reply->breakpoint))
+		return false;
+	for (size_t i = 0; i < g->n_breakpoints; i++) {
+		const struct breakpoint *b = &g->breakpoints[i];
+
+		if (!breakpoint_executes(b->kind) && reply->gva - b->gva < b->bytes)
+			return true;
+	}
+	return false;
+}
+
 /* ---- running ---- */
 
 static struct err *set_step_flags(struct guest *g, struct qemu_debug *d)
@@ -264,26 +302,26 @@ static struct err *take_reply(struct qemu_debug *d, unsigned ms, struct guest_ev
 
 /*
  * Steps one vCPU while all others stand still. An instruction that halts it does not
- * end as a step: *ret_ended is false.
+ * end as a step: ret->kind is GUEST_EVENT_NONE.
  */
-static struct err *step_alone(struct qemu_debug *d, unsigned vcpu, bool *ret_ended)
+static struct err *step_alone(struct qemu_debug *d, unsigned vcpu, struct guest_event *ret)
 {
 	enum run_action *actions = xcalloc(d->n_cpus, sizeof(*actions));
-	struct guest_event ev = { .kind = GUEST_EVENT_NONE };
+	struct guest_event paused;
 	struct qemu_status status;
 	struct err *e;
 
+	ret->kind = GUEST_EVENT_NONE;
 	for (unsigned i = 0; i < d->n_cpus; i++)
 		actions[i] = i == vcpu ? RUN_STEP : RUN_HOLD;
 	e = run_stub(d, actions);
 	free(actions);
 	if (!e)
-		e = take_reply(d, PASS_MS, &ev);
-	*ret_ended = ev.kind != GUEST_EVENT_NONE;
-	if (!e && !*ret_ended) {
+		e = take_reply(d, PASS_MS, ret);
+	if (!e && ret->kind == GUEST_EVENT_NONE) {
 		e = qmp_run(d->qmp, "stop", NULL);
 		if (!e)
-			e = take_reply(d, REPLY_MS, &ev);
+			e = take_reply(d, REPLY_MS, &paused);
 	}
 	/* Behind this answer no event of that stop comes any more. */
 	if (!e)
@@ -305,20 +343,32 @@ static struct err *switch_at(struct guest *g, struct qemu_debug *d, uint64_t gva
 	return e;
 }
 
-/* A slow machine may not have come to its instruction yet, whatever runs it. */
+/*
+ * One try. The instruction may hit a watchpoint. A slow machine may not have come to
+ * it yet, and has one more, if it is not that the vCPU waits for an interrupt.
+ */
+static struct err *step_off(struct guest *g, struct qemu_debug *d, unsigned vcpu, bool *ret_repeat)
+{
+	struct guest_event ev;
+	struct err *e = step_alone(d, vcpu, &ev);
+
+	*ret_repeat = false;
+	if (e)
+		return e;
+	if (is_watch_hit(g, &ev))
+		return note_hit(g, d, vcpu, ev.breakpoint, ev.gva);
+	if (ev.kind == GUEST_EVENT_NONE)
+		d->repeats = MAX(d->repeats, d->cpus[vcpu].halted ? MAX_REPEATS : MAX_REPEATS - 1);
+	return ev.kind == GUEST_EVENT_NONE || !d->kvm ? is_to_repeat(g, d, vcpu, ret_repeat) : NULL;
+}
+
 static struct err *pass(struct guest *g, struct qemu_debug *d, unsigned vcpu, uint64_t pc)
 {
 	struct err *e = switch_at(g, d, pc, false), *again;
 	bool repeat = true;
 
-	while (!e && repeat) {
-		bool ended;
-
-		e = step_alone(d, vcpu, &ended);
-		repeat = !ended || !d->kvm;
-		if (!e && repeat)
-			e = is_to_repeat(g, d, vcpu, &repeat);
-	}
+	while (!e && repeat)
+		e = step_off(g, d, vcpu, &repeat);
 	again = switch_at(g, d, pc, true);
 	if (!e)
 		return again;
@@ -344,13 +394,16 @@ static struct err *take_hit(struct guest *g, struct qemu_debug *d, unsigned vcpu
 /* One that steps off a breakpoint does it here, and alone. */
 static struct err *start_cpu(struct guest *g, struct qemu_debug *d, unsigned vcpu, struct guest_event *ret)
 {
+	struct qemu_debug_cpu *c = &d->cpus[vcpu];
 	uint64_t pc;
 	struct err *e = read_pc(g, d, vcpu, &pc);
 
 	if (e || !breakpoint_at(g, pc))
 		return e;
 	e = pass(g, d, vcpu, pc);
-	if (!e && d->cpus[vcpu].action == RUN_STEP)
+	if (!e && c->has_hit)
+		*ret = c->hit;
+	else if (!e && c->action == RUN_STEP)
 		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = SIGNAL_TRAP,
 					     .cause = STOP_STEP };
 	return e;
@@ -386,9 +439,11 @@ static bool all_continue(const struct qemu_debug *d)
 static struct err *go_by_stub(struct guest *g, struct qemu_debug *d)
 {
 	enum run_action *actions = xcalloc(d->n_cpus, sizeof(*actions));
-	struct err *e = set_step_flags(g, d);
+	struct err *e = need_stub(d);
 	const struct regs *before;
 
+	if (!e && !all_continue(d))
+		e = set_step_flags(g, d);
 	for (unsigned i = 0; i < d->n_cpus; i++) {
 		actions[i] = d->cpus[i].action;
 		if (!e && actions[i] == RUN_STEP && !d->kvm)
@@ -403,12 +458,19 @@ static struct err *go_by_stub(struct guest *g, struct qemu_debug *d)
 struct err *qemu_debug_go(struct guest *g, struct qemu_debug *d)
 {
 	struct qemu_status status;
+	struct err *e = qemu_status_ask(d->qmp, &status);
+	bool by_owner = !e && status.running && all_continue(d);
 
+	if (!e && !by_owner)
+		e = qemu_check_ready(&status);
+	if (e)
+		return e;
 	d->running = true;
-	if (!all_continue(d))
+	/* QEMU 8.1 and later tell a stop to the client that has let the guest run. */
+	if (!by_owner && (!all_continue(d) || d->stub->stub))
 		return go_by_stub(g, d);
 	age_regs(d);
-	return qemu_run(d->qmp, &status);
+	return by_owner ? NULL : qemu_run(d->qmp, &status);
 }
 
 void qemu_debug_let_go(struct qemu_debug *d)
@@ -420,28 +482,6 @@ void qemu_debug_let_go(struct qemu_debug *d)
 }
 
 /* ---- stops ---- */
-
-static void note_hit(struct qemu_debug_cpu *c, unsigned vcpu, enum breakpoint_kind kind, uint64_t gva, uint64_t pc)
-{
-	c->has_hit = true;
-	c->pc = pc;
-	c->hit = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .vcpu = vcpu, .signal = SIGNAL_TRAP,
-				       .cause = STOP_BREAKPOINT, .breakpoint = kind, .gva = gva };
-}
-
-/* QEMU 7.2 may tell a hit of a watchpoint that it has freed since, at whatever address stands there now. */
-static bool is_stale(const struct guest *g, const struct guest_event *reply)
-{
-	if (breakpoint_executes(reply->breakpoint))
-		return false;
-	for (size_t i = 0; i < g->n_breakpoints; i++) {
-		const struct breakpoint *b = &g->breakpoints[i];
-
-		if (!breakpoint_executes(b->kind) && reply->gva - b->gva < b->bytes)
-			return false;
-	}
-	return true;
-}
 
 /* What a vCPU has stopped for, if for anything. The reply names one of those that did. */
 static struct err *look_at(struct guest *g, struct qemu_debug *d, unsigned vcpu, const struct guest_event *reply)
@@ -455,10 +495,10 @@ static struct err *look_at(struct guest *g, struct qemu_debug *d, unsigned vcpu,
 	if (e)
 		return e;
 	b = breakpoint_at(g, pc);
-	if (named && reply->cause == STOP_BREAKPOINT && !is_stale(g, reply))
-		note_hit(c, vcpu, reply->breakpoint, reply->gva, pc);
-	else if (b && c->action == RUN_CONTINUE)
-		note_hit(c, vcpu, b->kind, b->gva, pc);
+	if (named && (is_watch_hit(g, reply) || is_code_hit(reply)))
+		return note_hit(g, d, vcpu, reply->breakpoint, reply->gva);
+	if (b && !c->halted && c->action == RUN_CONTINUE)
+		return note_hit(g, d, vcpu, b->kind, b->gva);
 	return NULL;
 }
 
@@ -472,25 +512,23 @@ static struct err *look_at_all(struct guest *g, struct qemu_debug *d, const stru
 	return e;
 }
 
-/* The vCPU that the reply names first: another one's hit waits. */
+/* The vCPU that the reply names, if there is one, first: another one's hit waits. */
 static void choose_event(const struct qemu_debug *d, const struct guest_event *reply, struct guest_event *ret)
 {
-	const struct qemu_debug_cpu *named = &d->cpus[reply->vcpu];
+	bool some = reply->kind == GUEST_EVENT_STOPPED && reply->vcpu < d->n_cpus;
+	const struct qemu_debug_cpu *named = some ? &d->cpus[reply->vcpu] : NULL;
 
-	if (named->has_hit) {
-		*ret = named->hit;
-		return;
+	for (unsigned i = 0; i < d->n_cpus; i++) {
+		const struct qemu_debug_cpu *c = &d->cpus[i];
+
+		if (c->has_hit && (c == named || ret->kind == GUEST_EVENT_NONE))
+			*ret = c->hit;
 	}
-	if (named->action == RUN_STEP) {
+	if (named && named->action == RUN_STEP && !named->has_hit) {
 		*ret = *reply;
 		ret->cause = STOP_STEP;
-		return;
-	}
-	for (unsigned i = 0; i < d->n_cpus; i++) {
-		if (d->cpus[i].has_hit) {
-			*ret = d->cpus[i].hit;
-			return;
-		}
+	} else if (!named && ret->kind == GUEST_EVENT_NONE) {
+		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .signal = SIGNAL_TRAP };
 	}
 }
 
@@ -523,10 +561,7 @@ struct err *qemu_debug_stopped(struct guest *g, struct qemu_debug *d, bool by_de
 		e = look_at_all(g, d, &reply);
 	if (e || !by_debug)
 		return e;
-	if (reply.kind == GUEST_EVENT_STOPPED && reply.vcpu < d->n_cpus)
-		choose_event(d, &reply, ret);
-	else
-		*ret = (struct guest_event){ .kind = GUEST_EVENT_STOPPED, .signal = SIGNAL_TRAP };
+	choose_event(d, &reply, ret);
 	return drop_early_step(g, d, ret);
 }
 
@@ -551,9 +586,11 @@ struct err *qemu_debug_end_steps(struct qemu_debug *d)
 	struct err *e = NULL;
 
 	for (unsigned i = 0; !e && i < d->n_cpus; i++) {
-		if (d->cpus[i].stepping && d->stub->stub)
-			e = qemu_stub_end_step(d->qmp, d->stub, i);
-		d->cpus[i].stepping = false;
+		if (d->cpus[i].stepping)
+			e = need_stub(d);
+		if (!e && d->cpus[i].stepping)
+			e = check_stub(d, qemu_stub_end_step(d->qmp, d->stub, i));
+		d->cpus[i].stepping &= e != NULL;
 		d->cpus[i].has_hit = false;
 	}
 	return e;

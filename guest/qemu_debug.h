@@ -21,6 +21,7 @@ struct qemu_debug_cpu {
 	struct guest_event hit;
 	uint64_t pc;   /* linear; of the hit */
 	struct regs *now;    /* as the monitor tells them; NULL: not asked for since it last ran */
+	bool halted;         /* by then */
 	struct regs *before; /* the same of its last run's start, or NULL */
 };
 

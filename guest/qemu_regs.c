@@ -16,13 +16,15 @@ static bool is_x86(const struct regs *regs)
 	return !strcmp(regs->arch->name, "x86_64");
 }
 
-struct err *qemu_regs_by_monitor(struct qmp *q, int index, struct regs *ret)
+struct err *qemu_regs_by_monitor(struct qmp *q, int index, struct regs *ret, bool *ret_halted)
 {
 	char *text;
 	struct err *e = qmp_hmp(q, index, "info registers", &text);
 
 	if (e)
 		return e;
+	if (ret_halted)
+		*ret_halted = strstr(text, " HLT=1");
 	e = hmp_regs_parse(text, ret);
 	free(text);
 	return e;
@@ -148,7 +150,7 @@ static void add_pid(struct qmp *q, int index, struct regs *ret)
 struct err *qemu_regs_read(struct qmp *q, struct qemu_stub *s, unsigned vcpu, int index, struct regs *ret)
 {
 	struct regs *monitor = regs_create(ret->arch, ret->order);
-	struct err *no_monitor = qemu_regs_by_monitor(q, index, monitor), *e = read_stub(s, vcpu, ret);
+	struct err *no_monitor = qemu_regs_by_monitor(q, index, monitor, NULL), *e = read_stub(s, vcpu, ret);
 
 	if (!e) {
 		merge(ret, monitor);

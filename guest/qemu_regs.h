@@ -11,8 +11,8 @@
 
 /* The registers of a QEMU's vCPU. index: QEMU's own number of it. */
 
-/* Sets in ret what `info registers` tells. */
-struct err *qemu_regs_by_monitor(struct qmp *q, int index, struct regs *ret) MUST_CHECK;
+/* Sets in ret what `info registers` tells. *ret_halted: it waits for an interrupt, as x86's text says; NULL: unasked. */
+struct err *qemu_regs_by_monitor(struct qmp *q, int index, struct regs *ret, bool *ret_halted) MUST_CHECK;
 
 /* By the gdbstub, and by the monitor what that lacks; by the monitor alone where there is no stub. */
 struct err *qemu_regs_read(struct qmp *q, struct qemu_stub *s, unsigned vcpu, int index, struct regs *ret) MUST_CHECK;

@@ -33,13 +33,25 @@ bool qemu_status_is(const struct qemu_status *s, const char *const *words, size_
 	return false;
 }
 
+static bool is_ready(const struct qemu_status *s)
+{
+	static const char *const ready[] = { "paused", "prelaunch", "debug" };
+
+	return qemu_status_is(s, ready, ARRAY_LEN(ready));
+}
+
+struct err *qemu_check_ready(const struct qemu_status *s)
+{
+	if (is_ready(s))
+		return NULL;
+	return err_new(ERR_UNSUPPORTED, "QEMU's guest cannot go on: its status is %s", s->word);
+}
+
 struct err *qemu_run(struct qmp *q, struct qemu_status *ret)
 {
-	/* A guest that was reset or paused again; in any other state it is not ours to run. */
-	static const char *const ready[] = { "paused", "prelaunch", "debug" };
 	struct err *e = qemu_status_ask(q, ret);
 
-	if (e || !qemu_status_is(ret, ready, ARRAY_LEN(ready)))
+	if (e || !is_ready(ret))
 		return e;
 	e = qmp_run(q, "cont", NULL);
 	return e ? e : qemu_status_ask(q, ret);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "guest/proc.h"
 #include "guest/qemu_keeper.h"
+#include "guest/qemu_run.h"
 
 /* QEMU's name of its stub's chardev; ours has it too, so that others see it. */
 #define CHARDEV "gdb"
@@ -433,6 +434,24 @@ void qemu_stub_leave(struct qemu_stub *s)
 
 /* ---- what was left in it ---- */
 
+static struct err *check_ready(struct qmp *q)
+{
+	struct qemu_status status;
+	struct err *e = qemu_status_ask(q, &status);
+
+	return e ? e : qemu_check_ready(&status);
+}
+
+/* By the stub: QEMU 8.1 and later tell stops of no other run. */
+static struct err *run_all(struct stub *stub)
+{
+	enum run_action *all_continue = xcalloc(stub_vcpus(stub), sizeof(*all_continue));
+	struct err *e = stub_run(stub, all_continue);
+
+	free(all_continue);
+	return e;
+}
+
 /* That it is over is seen by the stop reply, which names the chosen vCPU or one that has stopped by itself. */
 struct err *qemu_stub_end_step(struct qmp *q, struct qemu_stub *s, unsigned vcpu)
 {
@@ -440,9 +459,11 @@ struct err *qemu_stub_end_step(struct qmp *q, struct qemu_stub *s, unsigned vcpu
 	struct err *e = NULL;
 
 	for (unsigned tries = 0; !e && tries <= stub_vcpus(s->stub); tries++) {
-		e = stub_choose(s->stub, vcpu);
+		e = check_ready(q);
 		if (!e)
-			e = qmp_run(q, "cont", NULL);
+			e = stub_choose(s->stub, vcpu);
+		if (!e)
+			e = run_all(s->stub);
 		if (!e)
 			e = qmp_run(q, "stop", NULL);
 		if (!e)
