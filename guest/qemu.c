@@ -113,6 +113,12 @@ static struct err *run_on(struct guest *g)
 	return e;
 }
 
+/* QEMU counts a guest that sleeps (ACPI S3) as one that does not run; 9.0 pauses it all the same. */
+static bool sleeps(const struct qemu_status *s)
+{
+	return !strcmp(s->word, "suspended");
+}
+
 /* A stop that nobody has asked for goes on at once: of a step that another vCPU's stop has cut short. */
 static struct err *raise_stopped(struct guest *g, const struct qemu_status *now)
 {
@@ -158,7 +164,7 @@ static struct err *restore(struct guest *g)
 		return err_suffix(err_prefix(e, "cannot let the guest run"), "; it stays paused until QEMU is told cont");
 	q->ran = now.running;
 	wake(q);
-	return now.running ? NULL : raise_stopped(g, &now);
+	return now.running || sleeps(&now) ? NULL : raise_stopped(g, &now);
 }
 
 static void lose_hold(struct guest *g)
@@ -211,7 +217,7 @@ static void on_reset(struct qemu *q)
 
 static bool is_of_run_state(const char *event)
 {
-	static const char *const names[] = { "STOP", "RESUME", "SUSPEND", "WAKEUP", "SHUTDOWN", "GUEST_PANICKED" };
+	static const char *const names[] = { "STOP", "RESUME", "SUSPEND", "WAKEUP", "GUEST_PANICKED" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (!strcmp(event, names[i]))
@@ -233,7 +239,7 @@ static struct err *read_events(struct qemu *q, bool *ret_run_state, bool *ret_re
 		if (!strcmp(name, "RESET"))
 			on_reset(q);
 		*ret_run_state |= is_of_run_state(name);
-		*ret_resumed |= !strcmp(name, "RESUME");
+		*ret_resumed |= !strcmp(name, "RESUME") || !strcmp(name, "WAKEUP");
 		json_object_put(o);
 	}
 }
@@ -423,12 +429,9 @@ static struct err *stop_running(struct qemu *q)
 	return err_new(ERR_BUSY, "another client of QEMU has let the guest run at once");
 }
 
-/* QEMU counts a guest that sleeps (ACPI S3) as one that does not run; 9.0 pauses it all the same. */
 static bool would_run(const struct qemu *q, const struct qemu_status *s)
 {
-	static const char *const lively[] = { "running", "suspended" };
-
-	return qemu_status_is(s, lively, ARRAY_LEN(lively)) || (q->debt->armed && is_debug_stop(s));
+	return s->running || sleeps(s) || (q->debt->armed && is_debug_stop(s));
 }
 
 /* Finds out whether it runs, and pauses it if it does. */
@@ -444,7 +447,8 @@ static struct err *pause_guest(struct guest *g)
 	if (would_run(q, &q->found))
 		q->debt->run = true;
 	g->was_paused = !q->debt->run;
-	return q->found.running ? stop_running(q) : NULL;
+	/* Behind the answer no event of what came before it comes any more. */
+	return q->found.running ? stop_running(q) : qmp_drop_events(q->qmp);
 }
 
 /* One that is kept while breakpoints are set has to tell of the vCPUs that there are now. */
@@ -507,8 +511,10 @@ static struct err *qemu_stop(struct guest *g)
 static struct err *resume_plainly(struct guest *g)
 {
 	struct qemu *q = g->priv;
-	struct err *e = g->n_breakpoints ? NULL : qemu_debug_end_steps(&q->debug);
+	struct err *e = qemu_debug_steps(&q->debug) ? need_stub(g) : NULL;
 
+	if (!e && !g->n_breakpoints)
+		e = qemu_debug_end_steps(&q->debug);
 	if (e)
 		return e;
 	q->disarmed = q->debt->armed && !g->n_breakpoints;
@@ -556,7 +562,10 @@ static struct err *qemu_run_guest(struct guest *g, const enum run_action *action
 	if (actions && !q->debt->run)
 		return err_new(ERR_UNSUPPORTED, "the guest was not running when it was attached to (%s): its owner may let it "
 						"run, with QEMU's cont", q->found.word);
-	if (actions || (g->n_breakpoints && q->debt->run))
+	if (actions && sleeps(&q->found))
+		return err_new(ERR_UNSUPPORTED, "the guest sleeps (ACPI S3): no vCPU runs until it is woken up, with QEMU's "
+						"system_wakeup");
+	if (actions || (g->n_breakpoints && q->debt->run && !sleeps(&q->found)))
 		e = run_debugged(g, actions);
 	else
 		e = resume_plainly(g);

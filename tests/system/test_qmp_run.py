@@ -4,6 +4,7 @@
 import re
 import signal
 import socket
+import threading
 import time
 
 import harness
@@ -18,6 +19,50 @@ KILLS = harness.times(10)
 CODE, INC, JUMP, COUNTER = pattern.REAL_CODE, pattern.REAL_INC, pattern.REAL_JUMP, pattern.REAL_COUNTER
 RIP, EFLAGS, CS, DS = 16, 17, 18, 20  # of our target.xml
 TCG = ('-accel', 'tcg')
+RESET = 0xfffffff0  # where a vCPU begins
+
+
+class Relay:
+    """Between a client and a QMP socket, to do something just before a command arrives."""
+
+    def __init__(self, target, path):
+        self.path, self.word = path, None
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(1)
+        self.target = socket.socket(socket.AF_UNIX)
+        self.target.connect(target)
+        self.threads = [threading.Thread(target=self._carry)]
+        self.threads[0].start()
+
+    def before(self, word, action):
+        """Once."""
+        self.action, self.word = action, word
+
+    def _carry(self):
+        client = self.listener.accept()[0]
+        back = threading.Thread(target=self._carry_back, args=(client,))
+        back.start()
+        while data := client.recv(65536):
+            if self.word and self.word in data:
+                self.word = None
+                self.action()
+            self.target.sendall(data)
+        self.target.shutdown(socket.SHUT_RDWR)
+        back.join()
+        client.close()
+
+    def _carry_back(self, client):
+        try:
+            while data := self.target.recv(65536):
+                client.sendall(data)
+        except OSError:
+            pass
+
+    def close(self):
+        self.threads[0].join()
+        self.target.close()
+        self.listener.close()
 
 
 class RunCase(test_qmp.QmpCase):
@@ -26,13 +71,16 @@ class RunCase(test_qmp.QmpCase):
         machine = self.firmware('-M', 'pc', *accel, *options)
         machine.wait_for_nothing_to_do()
         rsp = self.session(machine)
+        self.prepare(rsp)
+        return machine, rsp
+
+    def prepare(self, rsp):
         rsp.physical()
         self.assertEqual(rsp.write(INC, CODE), 'OK')
         self.assertEqual(rsp.write(COUNTER, bytes(4)), 'OK')
         rsp.physical(False)
         for number, size, value in ((CS, 4, 0), (DS, 4, 0x1000), (RIP, 8, INC)):
             self.assertEqual(rsp.ask('P%x=%s' % (number, value.to_bytes(size, 'little').hex())), 'OK')
-        return machine, rsp
 
     def session(self, machine):
         rsp = self.rsp(machine.target())
@@ -183,6 +231,35 @@ class TestWatchpoints(RunCase):
         self.stopped(rsp.ask('vCont;c'), JUMP)
 
 
+    def test_hit_by_the_step_off_a_breakpoint(self):
+        """Told, too, whether it is a step or a continue that passes the breakpoint."""
+        machine, rsp = self.counting()
+        self.set(rsp, 1, INC)
+        self.set(rsp, 2, COUNTER, 4)
+        for n in range(HITS):
+            self.stopped(rsp.ask('vCont;c'), INC) if n else None
+            before = self.count(machine)
+            reply = rsp.ask('vCont;s:1' if n % 2 else 'vCont;c')
+            self.stopped(reply, JUMP)
+            self.assertIn(';watch:%x;' % COUNTER, reply)
+            self.assertEqual(self.count(machine), before + 1)
+
+
+class TestHalted(RunCase):
+    """One vCPU waits for an interrupt that never comes, at an address that has a breakpoint."""
+
+    def test_not_hit(self):
+        for accel in (TCG, ['-enable-kvm']):
+            with self.subTest(accel=accel):
+                machine, rsp = self.counting('-smp', '2', accel=accel)
+                cs, pc = re.search(r'(?s)CPU#1.*?EIP=(\w+).*?CS =\w+ (\w+)', machine.hmp('info registers -a')).groups()
+                self.set(rsp, 1, int(cs, 16) + int(pc, 16))
+                self.set(rsp, 1, INC)
+                self.hits(machine, rsp, 5)
+                self.assertEqual(rsp.detach(), 'OK')
+                self.check_clean(machine)
+
+
 class TestSteps(RunCase):
     def steps(self, machine, rsp, action, n=STEPS):
         """One instruction each, though QEMU's own end before it when its interrupt controller asks for a look at it."""
@@ -275,6 +352,35 @@ class TestSteps(RunCase):
             runs.add(machine.events.count('RESUME'))
         self.assertEqual(len(runs), 1, runs)
         self.assertGreater(runs.pop(), 0)
+
+    def test_interrupted_at_once(self):
+        """The step's own stop may come behind that for the interrupt."""
+        machine, rsp = self.counting()
+        for _ in range(STEPS // 2):
+            rsp._send(b'$vCont;s:1#23\x03')
+            self.assertRegex(rsp.receive().decode(), '^T0[25]')
+            self.assertRegex(rsp.ask('p%x' % RIP), '^[0-9a-f]{16}$')
+        self.assertEqual(rsp.detach(), 'OK')
+        self.check_clean(machine)
+
+    def test_client_leaves_meanwhile(self):
+        """What ends the step then stops the guest for nobody."""
+        machine, rsp = self.counting()
+        self.assertEqual(rsp.detach(), 'OK')
+        proc, path = self.listen_unix(machine.target())
+        rsp = self.connect_unix(path)
+        rsp.physical()
+        self.assertEqual(rsp.write(INC, bytes.fromhex('faf4 ebfc')), 'OK')  # cli; hlt; jmp
+        rsp.physical(False)
+        self.stopped(rsp.ask('vCont;s:1'))
+        rsp.send('vCont;s:1')
+        harness.wait_for(machine.running, 10, 'step')
+        rsp.close()
+        harness.wait_for(lambda: machine.stub() is None, 10, 'the end of the session')
+        machine.hmp('nmi')
+        time.sleep(0.5)
+        self.assertEqual(machine.status(), 'running')
+        self.assertIsNone(proc.poll())
 
     def test_x87(self):
         """The stack turns under its physical registers. SDM volume 1, 8.1.7: tags 3 empty, 1 zero, 0 valid."""
@@ -428,3 +534,69 @@ class TestEnds(RunCase):
         self.hits(machine, rsp, 3)
         self.assertEqual(rsp.detach(), 'OK')
         self.check_clean(machine)
+
+    def test_owner_ends_the_stub_with_steps_under_way(self):
+        """All but one of those that were to step have QEMU's flag on still."""
+        machine, rsp = self.counting('-smp', '3')
+        self.assertRegex(rsp.ask('vCont;s'), '^T05')
+        machine.hmp('gdbserver none')
+        self.assertEqual(rsp.detach(), 'OK')
+        self.check_clean(machine)
+
+    def test_owner_ends_the_stub_in_between(self):
+        """While a breakpoint is out, so that what stands on it can pass."""
+        machine = self.tcg('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'))
+        machine.wait_for_nothing_to_do()
+        relay = Relay(machine.target()[1], self.path('relay'))
+        self.addCleanup(relay.close)
+        rsp = self.rsp(('--qmp', relay.path))
+        rsp.ask('QStartNoAckMode')
+        self.prepare(rsp)
+        self.set(rsp, 1, INC)
+        self.stopped(rsp.ask('vCont;c'), INC)
+        relay.before(b'info registers', lambda: machine.hmp('gdbserver none'))
+        self.assertRegex(rsp.ask('vCont;c'), r'^E\..*gdbstub')
+        self.assertEqual(rsp.detach(), 'OK')
+        self.check_clean(machine)
+
+
+class TestSleep(RunCase):
+    """ACPI S3, into which the guest goes by a port of the chip set."""
+
+    def asleep(self, *breakpoints):
+        machine, rsp = self.counting()
+        rsp.physical()
+        self.assertEqual(rsp.write(INC, bytes.fromhex('ba0406 b80024 ef ebfe')), 'OK')  # out dx, ax; jmp
+        rsp.physical(False)
+        for address in breakpoints:
+            self.set(rsp, 1, address)
+        rsp.send('vCont;c')
+        self.assertRegex(rsp.receive().decode(), '^T')
+        self.assertEqual(machine.status(), 'suspended')
+        return machine, rsp
+
+    def test_wakes_up(self):
+        """No step wakes it; a guest that is to go on waits until its owner does."""
+        for breakpoints in ((), (0x9000,)):
+            with self.subTest(breakpoints=breakpoints):
+                machine, rsp = self.asleep(*breakpoints)
+                self.assertRegex(rsp.ask('vCont;s:1'), r'^E\..*sleeps')
+                rsp.send('vCont;c')
+                time.sleep(0.3)
+                self.assertEqual(machine.status(), 'suspended')
+                machine.qmp('system_wakeup')
+                harness.wait_for(machine.running, 10, 'it wakes up')
+                self.interrupt(rsp)
+                self.assertEqual(rsp.detach(), 'OK')
+                self.assertEqual(machine.status(), 'running')
+
+    def test_stops_before_we_hear_of_it(self):
+        """It was held when its owner has woken it up."""
+        machine, rsp = self.asleep(RESET)
+        rsp.proc.send_signal(signal.SIGSTOP)
+        machine.qmp('system_wakeup')
+        harness.wait_for(lambda: machine.status() == 'debug', 20, 'the breakpoint')
+        rsp.proc.send_signal(signal.SIGCONT)
+        harness.wait_for(lambda: 'is running' in rsp.ask('p%x' % RIP), 10, 'it is seen to have run')
+        self.assertEqual(rsp.detach(), 'OK')
+        self.assertEqual(machine.status(), 'running')
