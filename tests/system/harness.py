@@ -347,7 +347,8 @@ class Qemu(QemuProcess):
         """Until its own code runs from RAM and counts."""
         wait_for(lambda: self.ticks() > 0, 60, "QEMU's firmware")
 
-    def counts_on(self, seconds=10):
+    def counts_on(self, seconds=60):
+        """Its firmware moves itself about first, which takes seconds where KVM emulates each instruction."""
         before = self.ticks()
         wait_for(lambda: self.ticks() != before, seconds, "QEMU's timer ticks go on from %d" % before)
 

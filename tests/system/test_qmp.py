@@ -437,7 +437,7 @@ class TestRunState(QmpCase):
         machine = self.kvm()
         self.check_left(machine, 'running', running=True)
         before = machine.hmp('xp /1wx 0x46c')
-        harness.wait_for(lambda: machine.hmp('xp /1wx 0x46c') != before, 10, 'it counts on')
+        harness.wait_for(lambda: machine.hmp('xp /1wx 0x46c') != before, 60, 'it counts on')
 
     def test_paused(self):
         machine = self.kvm()
