@@ -288,7 +288,10 @@ class QemuProcess:
 
     def wait_for_nothing_to_do(self):
         """Until its firmware has nothing to boot from and waits."""
-        wait_for(lambda: IDLE_FIRMWARE.search(self.hmp('info registers')), 60, 'firmware that has nothing to do')
+        wait_for(self.has_nothing_to_do, 60, 'firmware that has nothing to do')
+
+    def has_nothing_to_do(self):
+        return IDLE_FIRMWARE.search(self.hmp('info registers'))
 
     def hmp(self, line):
         return self.qmp('human-monitor-command', **{'command-line': line})

@@ -71,10 +71,15 @@ class RunCase(test_qmp.QmpCase):
         machine = self.firmware('-M', 'pc', *accel, *options)
         machine.wait_for_nothing_to_do()
         rsp = self.session(machine)
-        self.prepare(rsp)
+        self.prepare(machine, rsp)
         return machine, rsp
 
-    def prepare(self, rsp):
+    def prepare(self, machine, rsp):
+        # A tick takes it to protected mode for a moment.
+        while not machine.has_nothing_to_do():
+            rsp.send('vCont;c')
+            harness.wait_for(machine.running, 10, 'continue')
+            self.interrupt(rsp)
         rsp.physical()
         self.assertEqual(rsp.write(INC, CODE), 'OK')
         self.assertEqual(rsp.write(COUNTER, bytes(4)), 'OK')
@@ -551,7 +556,7 @@ class TestEnds(RunCase):
         self.addCleanup(relay.close)
         rsp = self.rsp(('--qmp', relay.path))
         rsp.ask('QStartNoAckMode')
-        self.prepare(rsp)
+        self.prepare(machine, rsp)
         self.set(rsp, 1, INC)
         self.stopped(rsp.ask('vCont;c'), INC)
         relay.before(b'info registers', lambda: machine.hmp('gdbserver none'))
