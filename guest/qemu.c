@@ -211,6 +211,8 @@ static void on_reset(struct qemu *q)
 	qemu_debug_forget_regs(&q->debug);
 	if (!q->held)
 		return;
+	if (sleeps(&q->found))
+		strcpy(q->found.word, "prelaunch");
 	q->was_reset = true;
 	wake(q);
 }
@@ -434,21 +436,35 @@ static bool would_run(const struct qemu *q, const struct qemu_status *s)
 	return s->running || sleeps(s) || (q->debt->armed && is_debug_stop(s));
 }
 
+/* With no event left of what was before it. Where something has run meanwhile it takes one more look. */
+static struct err *find_status(struct qemu *q)
+{
+	bool some, resumed;
+	struct err *e;
+
+	do {
+		some = resumed = false;
+		e = qemu_status_ask(q->qmp, &q->found);
+		if (!e)
+			e = read_events(q, &some, &resumed);
+		if (resumed || q->found.running)
+			qemu_debug_forget_regs(&q->debug);
+	} while (!e && resumed);
+	return e;
+}
+
 /* Finds out whether it runs, and pauses it if it does. */
 static struct err *pause_guest(struct guest *g)
 {
 	struct qemu *q = g->priv;
-	struct err *e = qmp_drop_events(q->qmp);
+	struct err *e = find_status(q);
 
-	if (!e)
-		e = qemu_status_ask(q->qmp, &q->found);
 	if (e)
 		return e;
 	if (would_run(q, &q->found))
 		q->debt->run = true;
 	g->was_paused = !q->debt->run;
-	/* Behind the answer no event of what came before it comes any more. */
-	return q->found.running ? stop_running(q) : qmp_drop_events(q->qmp);
+	return q->found.running ? stop_running(q) : NULL;
 }
 
 /* One that is kept while breakpoints are set has to tell of the vCPUs that there are now. */
@@ -513,7 +529,8 @@ static struct err *resume_plainly(struct guest *g)
 	struct qemu *q = g->priv;
 	struct err *e = qemu_debug_steps(&q->debug) ? need_stub(g) : NULL;
 
-	if (!e && !g->n_breakpoints)
+	/* They cannot end before it wakes up. */
+	if (!e && !g->n_breakpoints && !sleeps(&q->found))
 		e = qemu_debug_end_steps(&q->debug);
 	if (e)
 		return e;

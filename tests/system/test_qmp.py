@@ -371,6 +371,22 @@ class TestDump(QmpCase):
     def test_ppc64(self):
         self.assertEqual(self.check(self.pseries()), '>')
 
+    def test_pages_that_are_new(self):
+        """Those of one region that were touched since the dump before."""
+        machine = self.pseries()
+        rsp = self.rsp(machine.target())
+        rsp.physical()
+        for n in range(3):
+            text = b'written before dump %d' % n
+            self.assertEqual(rsp.write(0x9000000 + 0x100000 * n, text), 'OK')
+            rsp.send('c')
+            harness.wait_for(machine.running, 10, 'continue')
+            rsp.interrupt()
+            self.assertRegex(rsp.receive().decode(), '^T02')
+            self.assertEqual(rsp.monitor('dump-guest-memory ' + self.path('core'))[1], 'OK')
+            with open(self.path('core'), 'rb') as f:
+                self.assertTrue(text in f.read(), text)
+
     def test_running_goes_on(self):
         machine = self.kvm()
         self.dump(machine.target(), self.path('core'))

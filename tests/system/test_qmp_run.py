@@ -548,8 +548,7 @@ class TestEnds(RunCase):
         self.assertEqual(rsp.detach(), 'OK')
         self.check_clean(machine)
 
-    def test_owner_ends_the_stub_in_between(self):
-        """While a breakpoint is out, so that what stands on it can pass."""
+    def relayed(self):
         machine = self.tcg('-gdb', 'unix:%s,server=on,wait=off' % self.path('gdb'))
         machine.wait_for_nothing_to_do()
         relay = Relay(machine.target()[1], self.path('relay'))
@@ -557,6 +556,23 @@ class TestEnds(RunCase):
         rsp = self.rsp(('--qmp', relay.path))
         rsp.ask('QStartNoAckMode')
         self.prepare(machine, rsp)
+        return machine, relay, rsp
+
+    def test_owner_lets_it_run_as_well(self):
+        """In the moment of our continue."""
+        machine, relay, rsp = self.relayed()
+        self.set(rsp, 1, 0x9000)
+        relay.before(b'query-status', machine.cont)
+        rsp.send('vCont;c')
+        harness.wait_for(machine.running, 10, 'continue')
+        time.sleep(0.3)
+        self.interrupt(rsp)
+        self.assertEqual(rsp.detach(), 'OK')
+        self.check_clean(machine, harness.wait_for(lambda: re.match('disconnected:.*', machine.stub()), 10, 'stub')[0])
+
+    def test_owner_ends_the_stub_in_between(self):
+        """While a breakpoint is out, so that what stands on it can pass."""
+        machine, relay, rsp = self.relayed()
         self.set(rsp, 1, INC)
         self.stopped(rsp.ask('vCont;c'), INC)
         relay.before(b'info registers', lambda: machine.hmp('gdbserver none'))
@@ -568,17 +584,32 @@ class TestEnds(RunCase):
 class TestSleep(RunCase):
     """ACPI S3, into which the guest goes by a port of the chip set."""
 
-    def asleep(self, *breakpoints):
-        machine, rsp = self.counting()
+    def asleep(self, *breakpoints, options=(), action='vCont;c'):
+        machine, rsp = self.counting(*options)
         rsp.physical()
         self.assertEqual(rsp.write(INC, bytes.fromhex('ba0406 b80024 ef ebfe')), 'OK')  # out dx, ax; jmp
         rsp.physical(False)
         for address in breakpoints:
             self.set(rsp, 1, address)
-        rsp.send('vCont;c')
+        rsp.send(action)
         self.assertRegex(rsp.receive().decode(), '^T')
         self.assertEqual(machine.status(), 'suspended')
         return machine, rsp
+
+    def test_stays_asleep(self):
+        """Though steps are under way that have not ended."""
+        machine, rsp = self.asleep(options=('-smp', '3'), action='vCont;s:2;s:3;c')
+        self.assertEqual(rsp.detach(), 'OK')
+        harness.wait_for(lambda: not harness.tagged(self.tag), 20, 'our processes end')
+        self.assertEqual(machine.status(), 'suspended')
+
+    def test_reset(self):
+        """It does not sleep any more."""
+        machine, rsp = self.asleep(0x9000)
+        machine.qmp('system_reset')
+        harness.wait_for(lambda: rsp.ask('vCont;s:1').startswith('T05'), 10, 'a step')
+        self.assertEqual(rsp.detach(), 'OK')
+        self.assertEqual(machine.status(), 'running')
 
     def test_wakes_up(self):
         """No step wakes it; a guest that is to go on waits until its owner does."""
