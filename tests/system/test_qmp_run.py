@@ -32,21 +32,24 @@ class Relay:
         self.listener.listen(1)
         self.target = socket.socket(socket.AF_UNIX)
         self.target.connect(target)
-        self.threads = [threading.Thread(target=self._carry)]
-        self.threads[0].start()
+        self.thread = threading.Thread(target=self._carry, daemon=True)
+        self.thread.start()
 
     def before(self, word, action):
-        """Once."""
-        self.action, self.word = action, word
+        """Once, in another thread. What is returned is set then."""
+        done = threading.Event()
+        self.action, self.done, self.word = action, done, word
+        return done
 
     def _carry(self):
         client = self.listener.accept()[0]
-        back = threading.Thread(target=self._carry_back, args=(client,))
+        back = threading.Thread(target=self._carry_back, args=(client,), daemon=True)
         back.start()
         while data := client.recv(65536):
             if self.word and self.word in data:
                 self.word = None
                 self.action()
+                self.done.set()
             self.target.sendall(data)
         self.target.shutdown(socket.SHUT_RDWR)
         back.join()
@@ -60,7 +63,7 @@ class Relay:
             pass
 
     def close(self):
-        self.threads[0].join()
+        self.thread.join(harness.patience(10))
         self.target.close()
         self.listener.close()
 
@@ -562,8 +565,9 @@ class TestEnds(RunCase):
         """In the moment of our continue."""
         machine, relay, rsp = self.relayed()
         self.set(rsp, 1, 0x9000)
-        relay.before(b'query-status', machine.cont)
+        done = relay.before(b'query-status', machine.cont)
         rsp.send('vCont;c')
+        self.assertTrue(done.wait(harness.patience(10)))
         harness.wait_for(machine.running, 10, 'continue')
         time.sleep(0.3)
         self.interrupt(rsp)
