@@ -221,10 +221,7 @@ static bool is_of_run_state(const char *event)
 {
 	static const char *const names[] = { "STOP", "RESUME", "SUSPEND", "WAKEUP", "GUEST_PANICKED" };
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (!strcmp(event, names[i]))
-			return true;
-	return false;
+	return qemu_word_is(event, names, ARRAY_LEN(names));
 }
 
 /* Those that have come: together they say no more than that one has to look, and whether it has run. */
@@ -706,7 +703,7 @@ static bool qemu_panicked(struct guest *g)
 	static const char *const states[] = { "guest-panicked", "internal-error" };
 	const struct qemu *q = g->priv;
 
-	return q->held && qemu_status_is(&q->found, states, ARRAY_LEN(states));
+	return q->held && qemu_word_is(q->found.word, states, ARRAY_LEN(states));
 }
 
 /* ---- memory ---- */

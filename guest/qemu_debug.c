@@ -539,7 +539,6 @@ static struct err *drop_early_step(struct guest *g, struct qemu_debug *d, struct
 
 	if (!d->kvm && event->kind == GUEST_EVENT_STOPPED && event->cause == STOP_STEP)
 		e = is_to_repeat(g, d, event->vcpu, &early);
-
 	if (early)
 		event->kind = GUEST_EVENT_NONE;
 	return e;

@@ -43,7 +43,7 @@ static struct err *is_lively(struct qmp *q, bool *ret)
 	struct err *e = qemu_status_ask(q, &status);
 
 	if (!e)
-		*ret = qemu_status_is(&status, lively, ARRAY_LEN(lively));
+		*ret = qemu_word_is(status.word, lively, ARRAY_LEN(lively));
 	return e;
 }
 

@@ -25,10 +25,10 @@ struct err *qemu_status_ask(struct qmp *q, struct qemu_status *ret)
 	return NULL;
 }
 
-bool qemu_status_is(const struct qemu_status *s, const char *const *words, size_t n)
+bool qemu_word_is(const char *word, const char *const *words, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!strcmp(s->word, words[i]))
+		if (!strcmp(word, words[i]))
 			return true;
 	return false;
 }
@@ -37,7 +37,7 @@ static bool is_ready(const struct qemu_status *s)
 {
 	static const char *const ready[] = { "paused", "prelaunch", "debug" };
 
-	return qemu_status_is(s, ready, ARRAY_LEN(ready));
+	return qemu_word_is(s->word, ready, ARRAY_LEN(ready));
 }
 
 struct err *qemu_check_ready(const struct qemu_status *s)

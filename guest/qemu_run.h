@@ -15,8 +15,8 @@ struct qemu_status {
 };
 
 struct err *qemu_status_ask(struct qmp *q, struct qemu_status *ret) MUST_CHECK;
-/* Is the word one of these? */
-bool qemu_status_is(const struct qemu_status *s, const char *const *words, size_t n);
+/* Is a word of QEMU's one of these? */
+bool qemu_word_is(const char *word, const char *const *words, size_t n);
 /*
  * ERR_UNSUPPORTED for any guest but one that is paused, or was reset since: it is not ours
  * to run. One that was migrated may run on another machine.
