@@ -90,6 +90,12 @@ class RunCase(test_qmp.QmpCase):
         for number, size, value in ((CS, 4, 0), (DS, 4, 0x1000), (RIP, 8, INC)):
             self.assertEqual(rsp.ask('P%x=%s' % (number, value.to_bytes(size, 'little').hex())), 'OK')
 
+    def code(self, rsp, text):
+        """In place of the loop."""
+        rsp.physical()
+        self.assertEqual(rsp.write(INC, bytes.fromhex(text)), 'OK')
+        rsp.physical(False)
+
     def session(self, machine):
         rsp = self.rsp(machine.target())
         rsp.ask('QStartNoAckMode')
@@ -331,9 +337,7 @@ class TestSteps(RunCase):
     def test_halted(self):
         """A step that does not end does not hold the session, and is over with it."""
         machine, rsp = self.counting()
-        rsp.physical()
-        self.assertEqual(rsp.write(INC, bytes.fromhex('faf4')), 'OK')  # cli; hlt
-        rsp.physical(False)
+        self.code(rsp, 'faf4')  # cli; hlt
         self.stopped(rsp.ask('vCont;s:1'), INC + 1)
         rsp.send('vCont;s:1')
         time.sleep(0.1)
@@ -347,9 +351,7 @@ class TestSteps(RunCase):
     def test_on_the_spot(self):
         """Each has QEMU run as often as the next one, and not once more after it has been told."""
         machine, rsp = self.counting()
-        rsp.physical()
-        self.assertEqual(rsp.write(INC, bytes.fromhex('ebfe')), 'OK')  # jmp INC
-        rsp.physical(False)
+        self.code(rsp, 'ebfe')  # jmp INC
         self.stopped(rsp.ask('vCont;s:1'), INC)
         runs = set()
         for _ in range(STEPS // 4):
@@ -377,9 +379,7 @@ class TestSteps(RunCase):
         self.assertEqual(rsp.detach(), 'OK')
         proc, path = self.listen_unix(machine.target())
         rsp = self.connect_unix(path)
-        rsp.physical()
-        self.assertEqual(rsp.write(INC, bytes.fromhex('faf4 ebfc')), 'OK')  # cli; hlt; jmp
-        rsp.physical(False)
+        self.code(rsp, 'faf4 ebfc')  # cli; hlt; jmp
         self.stopped(rsp.ask('vCont;s:1'))
         rsp.send('vCont;s:1')
         harness.wait_for(machine.running, 10, 'step')
@@ -394,9 +394,7 @@ class TestSteps(RunCase):
         """The stack turns under its physical registers. SDM volume 1, 8.1.7: tags 3 empty, 1 zero, 0 valid."""
         one, half, zero = '0000000000000080ff3f', '0000000000000080fe3f', '0' * 20
         machine, rsp = self.counting()
-        rsp.physical()
-        self.assertEqual(rsp.write(INC, bytes.fromhex('dbe3 d9e8 d9ee')), 'OK')  # fninit; fld1; fldz
-        rsp.physical(False)
+        self.code(rsp, 'dbe3 d9e8 d9ee')  # fninit; fld1; fldz
         for _ in range(3):
             self.stopped(rsp.ask('vCont;s:1'))
         self.assertEqual([rsp.ask('p%x' % n) for n in (24, 25, 34)], [zero, one, 'ff1f0000'])
@@ -590,9 +588,7 @@ class TestSleep(RunCase):
 
     def asleep(self, *breakpoints, options=(), action='vCont;c'):
         machine, rsp = self.counting(*options)
-        rsp.physical()
-        self.assertEqual(rsp.write(INC, bytes.fromhex('ba0406 b80024 ef ebfe')), 'OK')  # out dx, ax; jmp
-        rsp.physical(False)
+        self.code(rsp, 'ba0406 b80024 ef ebfe')  # out dx, ax; jmp
         for address in breakpoints:
             self.set(rsp, 1, address)
         rsp.send(action)
